@@ -1,0 +1,1 @@
+"""Pixels to vectors: batches worked ahead, one session per model, one file per backend."""

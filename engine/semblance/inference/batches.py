@@ -1,0 +1,63 @@
+"""An iterable worked ahead in threads, bounded and in order, and cut into full batches. Knows nothing of images.
+
+In: items and a function. Out: the function's results in the items' order, computed by worker threads while the
+caller works on earlier ones; at most `ahead` chunks are in flight, so memory does not grow with the input.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` consecutive items; only the last may be shorter, none is empty.
+
+    >>> list(in_batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, is {size}")
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def work_ahead(
+    items: Iterable[T], work: Callable[[T], R], *, workers: int, chunk: int = 16, ahead: int | None = None
+) -> Iterator[R]:
+    """`work(item)` for each item, in order, computed in `workers` threads ahead of the consumer.
+
+    A thread takes `chunk` items at a time, since handing over single small items costs more than working on them;
+    `ahead` chunks (default twice the workers) may be unconsumed at once. With `workers=0` all is done in the caller's
+    thread. An exception of `work` is raised where its result would have come. Closing the iterator early cancels what
+    has not begun and waits for what has.
+    """
+    if workers < 0 or chunk < 1:
+        raise ValueError(f"workers must be at least 0 and chunk at least 1, are {workers} and {chunk}")
+    if workers == 0:
+        yield from map(work, items)
+        return
+    bound = 2 * workers if ahead is None else max(1, ahead)
+    pending: deque[Future[list[R]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="semblance-ahead") as pool:
+        try:
+            for batch in in_batches(items, chunk):
+                pending.append(pool.submit(_work_on, work, batch))
+                if len(pending) >= bound:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _work_on(work: Callable[[T], R], batch: list[T]) -> list[R]:
+    return [work(item) for item in batch]

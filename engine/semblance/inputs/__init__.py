@@ -1,0 +1,1 @@
+"""Where pictures come from: sources, decoding, and the size a model eats."""
