@@ -43,13 +43,16 @@ class Original:
     preprocess: Callable[[tf.Tensor], tf.Tensor]  # uint8 [N, height, width, channels] -> float32, the network's input
     network: Callable[[], keras.Model]  # whole network up to `layer` (or further), freshly initialised
     weights: str  # the default: a file name in models/weights/, or "imagenet", or "" where a file must be given
+    imagenet: Callable[[], keras.Model] | None = None  # the same network with weights that Keras downloads
     resize: Resize = "area"
     crop: Crop = "none"
     classes: tuple[str, ...] = ()
 
 
 _FOLDER = Path(__file__).parent
-_TOOLS = {"base", "classes", "losses", "train", "weights"}  # files of this folder that are no models
+_TOOLS = {  # files of this folder that are no models
+    "applications", "base", "classes", "fill", "losses", "preprocess", "safe", "train", "weights",
+}  # fmt: skip
 
 
 def names() -> list[str]:
