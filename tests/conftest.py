@@ -1,17 +1,25 @@
-"""What every test shares: the real data, or an honest reason why it is not here."""
+"""What every test shares: the real data, or an honest reason why it is not here, and a model that needs none."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from semblance.card import CARD_KEY, ModelCard
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def _data_folder(name: str) -> Path:
-    """A folder of the real data. Where there is none the test skips and says so; in CI, where it lies, that is a failure."""
+    """A folder of the real data. Without one the test skips and says so; in CI, where it lies, that is a failure."""
     places = [Path(os.environ["SEMBLANCE_DATA"])] if "SEMBLANCE_DATA" in os.environ else []
     places.append(_SHARED)
     for place in places:
@@ -45,3 +53,87 @@ def originals_dir() -> Path:
 def weights_dir() -> Path:
     """The pretrained MobileNet weights."""
     return _data_folder("weights")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# A model without weights, TensorFlow or network: a seeded projection of the pixels
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """The ONNX file and the matrix [pixels, D] inside it, from which any answer can be worked out in numpy."""
+
+    path: Path
+    card: ModelCard
+    matrix: NDArray[np.float32]
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The plain reference: uint8 [N, H, W, C] -> float32 [N, D]."""
+        flat = images.reshape(len(images), len(self.matrix)).astype(np.float32)
+        return flat @ self.matrix
+
+
+MakeTinyModel = Callable[..., TinyModel]
+
+
+def make_tiny_model(
+    path: Path, *, height: int = 8, width: int = 8, channels: int = 1, dimension: int = 16, seed: int = 0, **fields: Any
+) -> TinyModel:
+    """Write a model of `image` uint8 [N, H, W, C] -> `embedding` = flattened pixels @ seeded matrix."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    pixels = height * width * channels
+    matrix = np.random.default_rng(seed).normal(0, 1 / 255, (pixels, dimension)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["floats", "flat_shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", height, width, channels])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", dimension])],
+        [
+            numpy_helper.from_array(np.array([-1, pixels]), "flat_shape"),
+            numpy_helper.from_array(matrix, "matrix"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    card = ModelCard(
+        **{
+            "name": path.stem,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "dimension": dimension,
+            "metric": "l2sq",
+            "unit_length": False,
+            "architecture": "tiny_projection",
+            "layer": "matmul",
+            "pooling": "flatten",
+            "preprocess": "none",
+            "weights_sha256": hashlib.sha256(matrix.tobytes()).hexdigest(),
+            **fields,
+        }
+    )
+    entry = model.metadata_props.add()
+    entry.key, entry.value = CARD_KEY, card.to_json()
+    save(model, path)
+    return TinyModel(path, card, matrix)
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> TinyModel:
+    """8x8 grey pixels to 16 dimensions, compared by squared Euclidean distance."""
+    return make_tiny_model(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def tiny_model_maker(tmp_path: Path) -> MakeTinyModel:
+    """`maker(name, **options)`: more of them."""
+
+    def make(name: str, **options: Any) -> TinyModel:
+        return make_tiny_model(tmp_path / f"{name}.onnx", **options)
+
+    return make

@@ -1,0 +1,34 @@
+# make demo   the CPU runtime in .venv, then 70,000 images embedded, searched and scored
+# make test   everything the tests need in .venv, then lint, types and all tests
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/.runtime
+	$(BIN)/semblance demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu]'
+	@touch $@
+
+.venv/.tests: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu,export,bench,dev]'
+	@touch $@ .venv/.runtime
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; \
+	sys.exit(sys.version_info < (3, 11) and "semblance needs Python 3.11 or newer, " + sys.executable + " is " + v + "; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv build dist engine/*.egg-info semblance-demo

@@ -1,0 +1,53 @@
+# This is the public API of semblance.
+"""Find the images that look like an image.
+
+    encoder = semblance.Encoder.load("siamese")
+    gallery = semblance.Gallery.build("photos/", encoder, "photos.gallery")
+    gallery.search(["query.jpg"], k=5)
+
+The names below are loaded when they are first used, so that importing the package costs a few milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semblance.card import ModelCard, read_card
+    from semblance.errors import SemblanceError, SpaceMismatch
+    from semblance.gallery.gallery import Neighbours
+    from semblance.inference.encoder import Encoder
+    from semblance.inputs.sources import open_source
+    from semblance.search import Gallery
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "Encoder": "inference.encoder",
+    "Gallery": "search",
+    "ModelCard": "card",
+    "Neighbours": "gallery.gallery",
+    "SemblanceError": "errors",
+    "SpaceMismatch": "errors",
+    "open_source": "inputs.sources",
+    "read_card": "card",
+}
+__all__ = [
+    "Encoder",
+    "Gallery",
+    "ModelCard",
+    "Neighbours",
+    "SemblanceError",
+    "SpaceMismatch",
+    "open_source",
+    "read_card",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'semblance' has no attribute {name!r}")
+    return getattr(import_module(f"semblance.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,127 @@
+"""Images to embeddings: joins decoding, resizing, batches and one session.
+
+In: pictures of any kind and size, as paths, encoded bytes or uint8 arrays. Out: [N, D] float32, row i for picture i.
+Pictures are decoded and resized in threads while the session works on earlier ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.card import ModelCard
+from semblance.errors import ImageError, InputError
+from semblance.inference.batches import in_batches, work_ahead
+from semblance.inference.models import find_model
+from semblance.inference.session import Session, available_threads
+from semblance.inputs.decode import decode
+from semblance.inputs.resize import resize
+
+Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]  # a file, an encoded picture, or pixels [H, W(, C)]
+
+
+class Encoder:
+    """One model, ready to embed.
+
+    >>> encoder = Encoder.load("siamese")
+    >>> encoder.embed(np.zeros((2, 28, 28), np.uint8)).shape
+    (2, 64)
+    """
+
+    def __init__(self, session: Session, *, workers: int | None = None) -> None:
+        """Wrap a loaded session; `workers` threads decode (default: as many as the process may use)."""
+        self._session = session
+        self._workers = available_threads() if workers is None else workers
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "siamese",
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        max_batch: int | None = None,
+        workers: int | None = None,
+        warm_up: bool = True,
+    ) -> Encoder:
+        """Load a model by its name or file.
+
+        `threads` work inside the model and `workers` decode (default for both: all this process may use). With
+        `warm_up` every batch size that can occur is met now and not under load.
+        Raises ModelNotFound, CardError, ModelError, BackendError, RuntimeMissing, InputError.
+        """
+        session = Session(find_model(model), backend=backend, threads=threads, max_batch=max_batch)
+        if warm_up:
+            session.warm_up()
+        return cls(session, workers=workers)
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model eats and gives."""
+        return self._session.card
+
+    @property
+    def description(self) -> str:
+        """What runs where, for people."""
+        return self._session.description
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch that `run` hands to the backend at once."""
+        return self._session.max_batch
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Prepared pictures, uint8 [N, card.height, card.width, card.channels] -> [N, D] float32."""
+        return self._session.run(images)
+
+    def prepare(self, image: Image) -> NDArray[np.uint8]:
+        """One picture, decoded and resized to uint8 [card.height, card.width, card.channels]. Raises ImageError."""
+        content = Path(image) if isinstance(image, (str, os.PathLike)) else image
+        card = self.card
+        pixels = decode(content, channels=card.channels)
+        return resize(pixels, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
+
+    def embed(self, images: Image | Sequence[Image]) -> NDArray[np.float32]:
+        """Embed pictures: [N, D] float32, row i for picture i.
+
+        `images` is a sequence of paths, encoded bytes or uint8 arrays (mixed as you like), one path or bytes
+        (N = 1), or one uint8 array [N, H, W] or [N, H, W, C] with C = 1 grey or 3 RGB. No picture gives [0, D].
+        Raises ImageError at the first picture that cannot be used, InputError for anything that is no picture.
+        """
+        pictures = _as_sequence(images)
+        if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape:
+            return self.run(pictures)
+        out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
+        done = 0
+        prepared = work_ahead(pictures, self.prepare, workers=self._workers, chunk=min(16, self.max_batch))
+        for batch in in_batches(prepared, self.max_batch):
+            out[done : done + len(batch)] = self.run(np.stack(batch))
+            done += len(batch)
+        return out
+
+    @property
+    def _input_shape(self) -> tuple[int, int, int]:
+        return self.card.height, self.card.width, self.card.channels
+
+
+def _as_sequence(images: Image | Sequence[Image]) -> Sequence[Image] | NDArray[np.uint8]:
+    """A sequence of pictures, whatever of the accepted forms was given; arrays become [N, H, W, C]."""
+    if isinstance(images, (str, os.PathLike, bytes)):
+        return [images]
+    if not isinstance(images, np.ndarray):
+        if not isinstance(images, Sequence):
+            raise InputError(f"images must be a sequence of pictures or one array, is {type(images).__name__}")
+        return images
+    if images.dtype != np.uint8:
+        raise ImageError(f"images must be uint8 (0..255), is {images.dtype}; scaling is inside the model")
+    if images.ndim == 3 and images.shape[2] in (1, 3, 4):
+        raise ImageError(f"an array of shape {list(images.shape)} looks like one picture; pass a list: embed([image])")
+    if images.ndim == 3:
+        return images[..., np.newaxis]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ImageError(f"images must be [N, H, W] grey or [N, H, W, C] with C = 1 or 3, is {list(images.shape)}")
+    return images

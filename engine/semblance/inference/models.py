@@ -1,0 +1,68 @@
+"""Which models are here: the small ones shipped in the package, and those exported into the cache.
+
+In: a name or a file. Out: the path of an ONNX file. The shipped zoo comes first, so that a name means the same on
+every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from semblance.card import ModelCard, read_card
+from semblance.errors import ModelError, ModelNotFound
+from semblance.home import home
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """An ONNX file among the models, with its card or with what is wrong with it."""
+
+    path: Path
+    card: ModelCard | None
+    problem: str | None  # why there is no card
+
+
+def zoo_folder() -> Path:
+    """The models that are shipped inside the package."""
+    return Path(__file__).parents[1] / "zoo"
+
+
+def cache_folder() -> Path:
+    """Where exported models are kept, under SEMBLANCE_HOME or the platform's cache directory."""
+    return home() / "models"
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The ONNX file of that name (`siamese`) or at that path (`./mine.onnx`).
+
+    Raises ModelNotFound, naming what is here and how to export more.
+    """
+    text = os.fspath(model)
+    if text.endswith(".onnx") or os.sep in text:
+        if not Path(text).is_file():
+            raise ModelNotFound(f"no model file at {text}; `semblance models` lists the models that are here")
+        return Path(text)
+    for folder in (zoo_folder(), cache_folder()):
+        if (folder / f"{text}.onnx").is_file():
+            return folder / f"{text}.onnx"
+    here = ", ".join(dict.fromkeys(path.stem for path in _files())) or "none"
+    raise ModelNotFound(
+        f"unknown model {text!r}; here are: {here}; others are exported from a checkout with `python -m export {text}`"
+    )
+
+
+def list_models() -> list[FoundModel]:
+    """Every model that can be named, zoo first, each with its card or its problem."""
+    found = []
+    for path in _files():
+        try:
+            found.append(FoundModel(path, read_card(path), None))
+        except ModelError as error:
+            found.append(FoundModel(path, None, str(error)))
+    return found
+
+
+def _files() -> list[Path]:
+    return [path for folder in (zoo_folder(), cache_folder()) for path in sorted(folder.glob("*.onnx"))]

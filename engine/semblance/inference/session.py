@@ -1,0 +1,108 @@
+"""One model on one backend: [N, H, W, C] uint8 in, [N, D] float32 out, at batch sizes that were met before.
+
+A runtime plans memory and picks kernels at the first sight of a batch size, which would fall upon a user's request. So
+a session runs only at its buckets (1, 2, 4, ... max_batch): a batch is padded up to the next one, and `warm_up` meets
+them all. Rows never touch each other inside a graph, so the padding cannot change an answer.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.card import ModelCard, read_card
+from semblance.errors import InputError, ModelError
+from semblance.inference import backends
+
+_SMALL_INPUT = 64 * 64 * 3  # up to here a batch of 256 fits the caches and pays; photographs are compute-bound by 32
+
+
+def available_threads() -> int:
+    """The processors this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Session:
+    """A loaded model with its card."""
+
+    card: ModelCard
+    buckets: tuple[int, ...]  # the batch sizes that are really run, ascending
+    description: str  # what runs where, for people
+
+    def __init__(
+        self, model: Path, *, backend: str = "auto", threads: int | None = None, max_batch: int | None = None
+    ) -> None:
+        """Load the ONNX file `model`.
+
+        `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
+        are at least 1, else InputError. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
+        """
+        for name, value in (("threads", threads), ("max_batch", max_batch)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, is {value}")
+        self.card = read_card(model)
+        self._runner = backends.load(model, backend, threads=threads or available_threads())
+        self.description = self._runner.description
+        self.buckets = _buckets(max_batch or self._default_max_batch())
+        self._check_graph(model)
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch that is run at once."""
+        return self.buckets[-1]
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[N, H, W, C] uint8 of exactly the card's size -> [N, D] float32, for any N including 0."""
+        self._check_images(images)
+        out = np.empty((len(images), self.card.dimension), np.float32)  # [N, D]
+        for start in range(0, len(images), self.max_batch):
+            part = images[start : start + self.max_batch]
+            out[start : start + len(part)] = self._runner.run(self._padded(part))[: len(part)]
+        return out
+
+    def warm_up(self) -> None:
+        """Run every bucket once, so that no batch size is first met under load."""
+        for bucket in self.buckets:
+            self._runner.run(np.zeros((bucket, *self._shape), np.uint8))
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.card.height, self.card.width, self.card.channels
+
+    def _padded(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        bucket = next(size for size in self.buckets if size >= len(images))
+        if bucket == len(images):
+            return np.ascontiguousarray(images)
+        padded = np.zeros((bucket, *self._shape), np.uint8)
+        padded[: len(images)] = images
+        return padded
+
+    def _check_images(self, images: NDArray[np.uint8]) -> None:
+        if images.dtype != np.uint8 or images.shape[1:] != self._shape:
+            raise InputError(
+                f"{self.card.name} eats uint8 [N, {', '.join(map(str, self._shape))}], "
+                f"was given {images.dtype} {list(images.shape)}"
+            )
+
+    def _check_graph(self, model: Path) -> None:
+        """A card that does not fit its own graph is found at load, with one image, and not in a gallery later."""
+        try:
+            shape = self._runner.run(np.zeros((1, *self._shape), np.uint8)).shape
+        except Exception as error:  # runtimes raise classes of their own
+            raise ModelError(f"{model}: its graph does not take what its card says ({error})") from error
+        if shape != (1, self.card.dimension):
+            raise ModelError(f"{model}: its card says {self.card.dimension} dimensions, its graph gives {shape}")
+
+    def _default_max_batch(self) -> int:
+        return 256 if self.card.height * self.card.width * self.card.channels <= _SMALL_INPUT else 32
+
+
+def _buckets(max_batch: int) -> tuple[int, ...]:
+    """Powers of two below `max_batch`, and `max_batch` itself."""
+    sizes = {1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch}
+    return (*sorted(sizes), max_batch)
