@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING
 
 from models.base import Original
 from models.classes import FASHION_MNIST
+from models.preprocess import rescale_255
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
-
-
-def preprocess(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [N, 28, 28, 1] -> float32 [N, 28, 28, 1] in [0, 1]."""
-    import tensorflow as tf
-
-    return tf.cast(images, tf.float32) / 255.0
 
 
 def network() -> keras.Model:
@@ -61,7 +54,7 @@ def _original(name: str, layer: str, weights: str) -> Original:
         layer=layer,
         pooling="flatten",
         preprocess_name="rescale-255",
-        preprocess=preprocess,
+        preprocess=rescale_255,
         network=network,
         weights=weights,
         classes=FASHION_MNIST,

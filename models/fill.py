@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from semblance.errors import SemblanceError
 
 from models.base import Original
+from semblance.errors import SemblanceError
 
 if TYPE_CHECKING:
     import h5py

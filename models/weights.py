@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from semblance.errors import ModelNotFound
 
 from models.base import Original, find
 from models.fill import WeightsError, fill_from_file, fill_from_imagenet, fill_randomly
+from semblance.errors import ModelNotFound
 
 if TYPE_CHECKING:
     import keras
