@@ -37,15 +37,6 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(payload, np.uint8).reshape(shape)
 
 
-def read_idx_shape(path: Path) -> tuple[int, ...]:
-    """The shape an idx or idx.gz file claims, from its header alone; same errors as `read_idx` for what it reads."""
-    try:
-        with _open(path) as file:
-            return _read_header(file, path)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}: cannot be read ({error}); expected an idx file, plain or gzipped") from error
-
-
 def _open(path: Path) -> BinaryIO:
     """By content, not by suffix: gzip starts with 1f 8b, idx with two zero bytes."""
     file = path.open("rb")
