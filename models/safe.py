@@ -51,9 +51,7 @@ def open_keras_file(path: str | Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged configuration makes Keras stumble over
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"{path}: Keras cannot build this model ({reason}); save it again with this Keras"
-        ) from error
+        raise WeightsError(f"{path}: Keras cannot build this model ({reason}); save it again, as .keras") from error
 
 
 def check_config(config: Any, *, where: str) -> None:
