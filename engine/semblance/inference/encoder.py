@@ -110,12 +110,16 @@ class Encoder:
 
 def _as_sequence(images: Image | Sequence[Image]) -> Sequence[Image] | NDArray[np.uint8]:
     """A sequence of pictures, whatever of the accepted forms was given; arrays become [N, H, W, C]."""
-    if isinstance(images, (str, os.PathLike, bytes)):
+    if isinstance(images, np.ndarray):
+        return _as_batch(images)
+    if isinstance(images, (str, bytes, os.PathLike)):
         return [images]
-    if not isinstance(images, np.ndarray):
-        if not isinstance(images, Sequence):
-            raise InputError(f"images must be a sequence of pictures or one array, is {type(images).__name__}")
-        return images
+    if not hasattr(images, "__getitem__"):  # a generator, a set, None
+        raise InputError(f"images must be a sequence of pictures or one array, is {type(images).__name__}")
+    return images
+
+
+def _as_batch(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if images.dtype != np.uint8:
         raise ImageError(f"images must be uint8 (0..255), is {images.dtype}; scaling is inside the model")
     if images.ndim == 3 and images.shape[2] in (1, 3, 4):

@@ -1,0 +1,86 @@
+"""Encoding pictures of every accepted form, and refusing the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from semblance.errors import ImageError, InputError, ModelNotFound
+from semblance.inference.encoder import Encoder
+from semblance.inputs.decode import decode
+from semblance.inputs.resize import resize
+
+
+@pytest.fixture
+def encoder(tiny_model: Any) -> Encoder:
+    return Encoder.load(tiny_model.path, threads=1, max_batch=4)
+
+
+def noise(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("num", [0, 1, 3, 4, 9])
+def test_an_array_of_the_right_size_equals_the_reference(encoder: Encoder, tiny_model: Any, num: int) -> None:
+    images = noise(num, 8, 8, 1)
+    expected = tiny_model.embed(images)
+    np.testing.assert_allclose(encoder.embed(images), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed(images[..., 0]), expected, rtol=1e-5, atol=1e-5)  # [N, H, W]
+    np.testing.assert_allclose(encoder.embed(list(images)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_paths_bytes_and_arrays_of_any_size_are_decoded_resized_and_kept_in_order(
+    tiny_model: Any, tmp_path: Path, workers: int
+) -> None:
+    encoder = Encoder.load(tiny_model.path, threads=1, max_batch=4, workers=workers)
+    pictures: list[Any] = []
+    for which in range(11):
+        pixels = noise(20 + which, 31, 3, seed=which)
+        path = tmp_path / f"{which}.png"
+        cv2.imwrite(str(path), pixels)
+        pictures.append([path, str(path), path.read_bytes(), pixels][which % 4])
+    prepared = [resize(decode(Path(p) if isinstance(p, str) else p, channels=1), height=8, width=8) for p in pictures]
+    expected = tiny_model.embed(np.stack(prepared))
+    np.testing.assert_allclose(encoder.embed(pictures), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_one_path_or_one_encoded_picture_gives_one_row(encoder: Encoder, tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    cv2.imwrite(str(path), noise(9, 9, 3))
+    row = encoder.embed([path])
+    assert row.shape == (1, 16)
+    for picture in (path, str(path), path.read_bytes()):
+        np.testing.assert_array_equal(encoder.embed(picture), row)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 1), np.float32), "uint8.*float32"),
+        (np.zeros((8, 8, 3), np.uint8), "looks like one picture"),
+        (np.zeros((8, 8), np.uint8), r"\[8, 8\]"),
+        (np.zeros((1, 2, 8, 8, 1), np.uint8), r"\[1, 2, 8, 8, 1\]"),
+        (np.zeros((2, 8, 8, 2), np.uint8), "C = 1 or 3"),
+        (7, "sequence of pictures"),
+        (iter([]), "sequence of pictures"),
+        ([b""], "empty"),
+        ([b"not a picture"], "not an image"),
+        (["no/such/file.png"], "no such file"),
+        ([7], "int"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_words(encoder: Encoder, images: Any, message: str) -> None:
+    with pytest.raises((ImageError, InputError), match=message):
+        encoder.embed(images)
+
+
+def test_an_unknown_model_lists_what_is_here_and_how_to_get_more() -> None:
+    with pytest.raises(ModelNotFound, match=r"resnt101.*python -m export resnt101"):
+        Encoder.load("resnt101")
+    with pytest.raises(ModelNotFound, match=r"no model file at nowhere/m\.onnx"):
+        Encoder.load("nowhere/m.onnx")
