@@ -85,14 +85,17 @@ def kept(network: keras.Model, layer: str) -> keras.Model:
     known = [each.name for each in network.layers]
     if layer not in known:
         raise ModelNotFound(f"no layer {layer!r} in {network.name}; from the last it has: {', '.join(known[::-1])}")
-    return keras.Model(network.inputs, network.get_layer(layer).output, name=network.name)
+    inputs = network.inputs[0] if len(network.inputs) == 1 else network.inputs
+    return keras.Model(inputs, network.get_layer(layer).output, name=network.name)
 
 
 def weights_sha256(model: keras.Model) -> str:
     """sha256 over each weight array in order: its dtype, its shape, its little-endian bytes; no names, no container."""
+    import keras
+
     digest = hashlib.sha256()
     for variable in model.weights:
-        array = np.asarray(variable)
+        array = keras.ops.convert_to_numpy(variable)
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         digest.update(f"{array.dtype.name} {'x'.join(map(str, array.shape))}\n".encode())
         digest.update(array.tobytes())
@@ -103,6 +106,7 @@ def own_path(original: Original, network: keras.Model) -> Callable[[tf.Tensor], 
     """The original's whole way, uint8 [N, height, width, channels] -> float32 [N, D].
 
     Preprocessing, the kept network in inference mode, pooling, and L2 normalisation where the original has one.
+    N is at least 1: TensorFlow's convolutions fail on an empty batch.
     """
     import tensorflow as tf
 

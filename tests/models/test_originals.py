@@ -1,0 +1,90 @@
+"""Parameters, shapes and layers of every original; the big networks are built once, at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.base import find
+from models.fill import draw_images
+from models.weights import kept, open_original, own_path
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "layer", "dimension"),
+    [
+        ("autoencoder", 12_785, "bottleneck", 128),
+        ("autoencoder-published", 12_785, "decode_1", 128),
+        ("siamese", 492_736, "embedding", 64),
+        ("siamese-published", 492_736, "embedding", 64),
+    ],
+)
+def test_small_networks_are_the_published_ones(name: str, whole: int, layer: str, dimension: int) -> None:
+    original = find(name)
+    network = original.network()
+    assert network.count_params() == whole
+    assert original.layer == layer
+    assert np.prod(kept(network, layer).output_shape[1:]) == dimension
+
+
+def test_normalisation_and_metric_are_the_published_ones() -> None:
+    facts = {name: (find(name).metric, find(name).unit_length) for name in ("autoencoder", "siamese", "resnet101")}
+    assert facts == {"autoencoder": ("l2sq", False), "siamese": ("cos", True), "resnet101": ("cos", True)}
+    assert (find("siamese-published").metric, find("siamese-published").unit_length) == ("l2sq", False)
+
+
+# Parameters without classifier, as keras.io/api/applications gives them or its builders count them
+PHOTOGRAPHS = [
+    ("resnet50", 23_587_712, 224, 2048, "caffe"),
+    ("inception_v3", 21_802_784, 299, 2048, "tf"),
+    ("mobilenet", 1_832_976, 224, 768, "tf"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "size", "dimension", "recipe"), PHOTOGRAPHS)
+def test_photograph_networks(name: str, parameters: int, size: int, dimension: int, recipe: str) -> None:
+    original = find(name)
+    network = original.network()
+    assert network.count_params() == parameters
+    assert network.input_shape == (None, size, size, 3)
+    assert (original.height, original.width, original.preprocess_name) == (size, size, recipe)
+    assert network.layers[-1].name == original.layer
+    assert network.output_shape[-1] == dimension
+
+
+def test_mobilenet_names_its_width() -> None:
+    assert find("mobilenet").architecture == "mobilenet_0.75"
+    assert find("mobilenet", alpha=1).architecture == "mobilenet_1"
+    assert find("mobilenet", alpha=0.25).network().output_shape[-1] == 256
+
+
+def test_mobilenet_takes_pretrained_weights_from_a_file(weights_dir: Path) -> None:
+    opened = open_original("mobilenet", weights_dir / "mobilenet_v1_075_224_notop.weights.h5")
+    images = draw_images(4, 224, 224, 3, seed=0)
+    embeddings = own_path(opened.original, opened.network)(tf.constant(images)).numpy()
+    assert embeddings.shape == (4, 768)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, rtol=1e-5)
+    assert opened.weights_sha256 != open_original("mobilenet", "random").weights_sha256
+
+
+def test_both_resnet101_share_a_network_and_differ_around_it() -> None:
+    plain, published = find("resnet101"), find("resnet101-published")
+    assert (plain.architecture, plain.layer) == (published.architecture, published.layer)
+    assert (plain.pooling, published.pooling) == ("average", "flatten")
+    opened = open_original(published, "random")
+    assert opened.network.count_params() == 42_658_176
+    assert opened.network.layers[-1].name == "conv5_block3_out"
+    flat = own_path(published, opened.network)(tf.constant(draw_images(2, 28, 28, 1, seed=0))).numpy()
+    pooled = own_path(plain, opened.network)(tf.constant(draw_images(2, 224, 224, 3, seed=0))).numpy()
+    assert (flat.shape, pooled.shape) == ((2, 100_352), (2, 2048))
+    np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(pooled, axis=1), 1.0, rtol=1e-5)
+
+
+def test_inception_resnet_differs_from_its_published_use_in_scaling_only() -> None:
+    plain, published = find("inception_resnet_v2"), find("inception_resnet_v2-published")
+    assert (plain.preprocess_name, published.preprocess_name) == ("tf", "rescale-255")
+    assert (plain.architecture, plain.layer, plain.height) == (published.architecture, published.layer, 299)
