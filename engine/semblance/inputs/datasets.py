@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from semblance.errors import InputError, SourceError
 from semblance.home import home
 from semblance.inputs.idx import read_idx
+from semblance.inputs.standin import drawn_fashion as drawn_fashion
 
 Split = Literal["train", "test"]
 
