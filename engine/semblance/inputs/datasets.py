@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.errors import InputError, SourceError
+from semblance.files import write_whole
 from semblance.home import home
 from semblance.inputs.idx import read_idx
 from semblance.inputs.standin import drawn_fashion as drawn_fashion
@@ -110,7 +110,7 @@ def _download(folder: Path, mirrors: Sequence[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name in MD5:
             if not (folder / name).is_file() or _md5((folder / name).read_bytes()) != MD5[name]:
-                _write_aside(folder / name, _fetch(name, mirrors))
+                write_whole(folder / name, _fetch(name, mirrors))
     except OSError as error:
         raise SourceError(_not_found(f"a download cannot be kept in {folder} ({error})")) from error
     return folder
@@ -132,15 +132,3 @@ def _fetch(name: str, mirrors: Sequence[str]) -> bytes:
             return content
         failures.append(f"{url}: md5 {found} instead of {MD5[name]}")
     raise SourceError(_not_found(f"the download failed ({'; '.join(failures) or 'no mirrors given'})"))
-
-
-def _write_aside(path: Path, content: bytes) -> None:
-    """Under another name first: a file at `path` is always whole, whenever the process is killed."""
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
