@@ -1,12 +1,17 @@
-"""How good neighbours are: the standard figures of retrieval, as array functions without state.
+"""How good a ranking is: precision, recall, F1, average precision, hit rate and ranks, in numpy alone.
 
-In: `relevant` [Q, K] bool, whether the neighbour at each rank is of the query's class, best first. Out: one value per
-query, [Q] float64, so that means and classes are the caller's choice. Where a query is itself in the gallery,
-`leave_one_out` drops that match first. Definitions follow Manning, Raghavan and Schütze, "Introduction to Information
-Retrieval" (2008), chapter 8, unless a function says otherwise.
+In: which of the K neighbours of each query are relevant, bool [Q, K] in ranked order, and where a figure needs it how
+many relevant items there are at all, int [Q]. Out: one figure per query, float64 [Q]; `.mean()` gives the overall
+figure and `per_class` one for each class. Where the query itself is in the gallery, `leave_one_out` takes it out first.
+
+Definitions follow Manning, Raghavan and Schuetze, Introduction to Information Retrieval (2008), chapter 8, and for
+figures cut at K the usual reading of them, stated with each function.
 """
 
 from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,116 +19,144 @@ from numpy.typing import ArrayLike, NDArray
 from semblance.errors import InputError
 
 Bools = NDArray[np.bool_]
-Values = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Figures = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 def relevance(neighbour_labels: ArrayLike, query_labels: ArrayLike) -> Bools:
-    """Whether each neighbour is of its query's class: labels [Q, K] and [Q] -> [Q, K] bool."""
-    found, own = np.asarray(neighbour_labels), np.asarray(query_labels)
-    if found.ndim != 2 or own.shape != found.shape[:1]:
-        raise InputError(f"labels must be [Q, K] and [Q], are {list(found.shape)} and {list(own.shape)}")
-    return np.asarray(found == own[:, None], np.bool_)
+    """Whether each neighbour has its query's label: bool [Q, K] from labels [Q, K] and [Q]."""
+    neighbours, queries = np.asarray(neighbour_labels), np.asarray(query_labels)
+    if neighbours.ndim != 2 or queries.shape != neighbours.shape[:1]:
+        raise InputError(f"labels must be [Q, K] and [Q], are {list(neighbours.shape)} and {list(queries.shape)}")
+    return np.asarray(neighbours == queries[:, None], dtype=np.bool_)
 
 
-def leave_one_out(rows: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop each query's match with itself: [Q, K + 1] and [Q] -> [Q, K].
+def leave_one_out(rows: NDArray[np.integer[Any]], own: NDArray[np.integer[Any]]) -> Rows:
+    """Neighbours without the query itself: int64 [Q, K] from rows [Q, K + 1] and each query's own row [Q].
 
-    The match is dropped at whatever rank it stands, since exact copies can come before it; where it is not in the list
-    the last neighbour goes instead, so every query keeps K.
+    The query is dropped wherever it stands, since among exact duplicates it need not come first; where it is absent
+    the last neighbour goes instead, so that K remain.
     """
     if rows.ndim != 2 or rows.shape[1] < 1 or own.shape != rows.shape[:1]:
         raise InputError(f"rows must be [Q, K + 1] and own [Q], are {list(rows.shape)} and {list(own.shape)}")
     is_own = rows == own[:, None]  # [Q, K + 1]
-    dropped = np.where(is_own.any(axis=1), is_own.argmax(axis=1), rows.shape[1] - 1)  # [Q]
-    keep = np.arange(rows.shape[1]) != dropped[:, None]  # [Q, K + 1]
-    return np.reshape(rows[keep], (len(rows), rows.shape[1] - 1))
+    is_own[~is_own.any(axis=1), -1] = True
+    drop = is_own.argmax(axis=1)  # [Q]
+    keep = np.arange(rows.shape[1]) != drop[:, None]
+    kept: Rows = rows[keep].reshape(len(rows), rows.shape[1] - 1).astype(np.int64)
+    return kept
 
 
-def precision_at_k(relevant: Bools, k: int) -> Values:
-    """Share of the first k that is relevant: [Q, K] -> [Q]."""
-    return np.asarray(_first(relevant, k).mean(axis=1, dtype=np.float64))
+def precision_at_k(relevant: Bools, k: int) -> Figures:
+    """Relevant among the first k, divided by k: [Q]. (Manning et al. 2008, section 8.4, "precision at k".)"""
+    return np.asarray(_first(relevant, k).sum(axis=1) / k, dtype=np.float64)
 
 
-def recall_at_k(relevant: Bools, num_relevant: Counts, k: int) -> Values:
-    """Share of all `num_relevant` [Q] items that is among the first k; 0 where there are none."""
-    hits = _first(relevant, k).sum(axis=1)
-    return _ratio(hits, _checked(relevant, num_relevant))
+def recall_at_k(relevant: Bools, num_relevant: ArrayLike, k: int) -> Figures:
+    """Relevant among the first k, divided by all relevant ones: [Q]; 0 where there are none.
 
-
-def f1_at_k(relevant: Bools, num_relevant: Counts, k: int) -> Values:
-    """Harmonic mean of a query's precision and recall at k, 2 hits / (k + num_relevant): [Q]."""
-    hits = _first(relevant, k).sum(axis=1)
-    return _ratio(2 * hits, k + _checked(relevant, num_relevant))
-
-
-def average_precision_at_k(relevant: Bools, num_relevant: Counts, k: int) -> Values:
-    """Mean of the precision at each relevant rank up to k, over the min(k, num_relevant) that could be there: [Q].
-
-    sum over r <= k of precision@r * relevant@r / min(k, num_relevant): the TREC measure (Manning et al., section 8.4)
-    cut at k, with the denominator capped so that a perfect list scores 1. Its mean over the queries is mAP@k.
+    (Manning et al. 2008, section 8.3, on the set of the first k.)
     """
-    first = _first(relevant, k)  # [Q, k]
-    precisions = first.cumsum(axis=1) / np.arange(1, k + 1)  # [Q, k]
-    return _ratio((precisions * first).sum(axis=1), np.minimum(k, _checked(relevant, num_relevant)))
+    return _divide(_first(relevant, k).sum(axis=1), _counts(num_relevant, relevant))
 
 
-def hit_rate_at_k(relevant: Bools, k: int) -> Values:
-    """1 where any of the first k is relevant, else 0: [Q]; its mean is the hit rate."""
-    return np.asarray(_first(relevant, k).any(axis=1), np.float64)
+def f1_at_k(relevant: Bools, num_relevant: ArrayLike, k: int) -> Figures:
+    """2 P R / (P + R) of each query's precision and recall at k: [Q]; 0 where both are 0.
 
-
-def first_rank(relevant: Bools) -> Values:
-    """Rank, from 1, of the first relevant item; infinite where none is in the list: [Q].
-
-    1 / rank is the reciprocal rank of the TREC question-answering track (Voorhees 1999).
+    (Manning et al. 2008, equation 8.6 with beta = 1.) The mean over queries is the mean of these, not the F1 of the
+    mean precision and recall.
     """
-    found = relevant.any(axis=1) if relevant.shape[1] else np.zeros(len(relevant), np.bool_)
-    ranks = relevant.argmax(axis=1) + 1.0 if relevant.shape[1] else np.ones(len(relevant))
-    return np.where(found, ranks, np.inf)
+    precision, recall = precision_at_k(relevant, k), recall_at_k(relevant, num_relevant, k)
+    return _divide(2 * precision * recall, precision + recall)
 
 
-def mean_rank(relevant: Bools) -> Values:
-    """Mean rank, from 1, of all relevant items of a full ranking [Q, N]; infinite where there is none: [Q]."""
-    sums = (relevant * np.arange(1, relevant.shape[1] + 1)).sum(axis=1)
-    hits = relevant.sum(axis=1)
-    return np.where(hits > 0, sums / np.maximum(hits, 1), np.inf)
+def average_precision_at_k(relevant: Bools, num_relevant: ArrayLike, k: int) -> Figures:
+    """Precision at the rank of each hit among the first k, summed, divided by min(k, all relevant): [Q]; 0 for none.
 
-
-def neighbour_overlap(found: NDArray[np.int64], expected: NDArray[np.int64]) -> Values:
-    """Share of `expected` [Q, K] that is anywhere in `found` [Q, L], order aside: [Q]. Padding (-1) never counts.
-
-    Against exact neighbours this is the recall@K of an index, as ann-benchmarks defines it for lists without ties.
+    Average precision of Manning et al. 2008, section 8.4, cut at k; the divisor is the largest number of hits there
+    can be, so that a perfect ranking scores 1 (as in Kaggle's MAP@k). With k the whole ranking this is the usual
+    average precision, and its mean over queries is mAP.
     """
-    if found.ndim != 2 or expected.ndim != 2 or len(found) != len(expected):
-        raise InputError(f"neighbours must be [Q, L] and [Q, K], are {list(found.shape)} and {list(expected.shape)}")
-    wanted = expected >= 0  # [Q, K]
-    hits = (expected[:, :, None] == found[:, None, :]).any(axis=2) & wanted  # [Q, K]
-    return _ratio(hits.sum(axis=1), wanted.sum(axis=1))
+    hits = _first(relevant, k)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)  # [Q, k]
+    return _divide((precision * hits).sum(axis=1), np.minimum(k, _counts(num_relevant, relevant)))
 
 
-def per_class(values: Values, labels: ArrayLike) -> dict[str, float]:
-    """Mean of `values` [Q] over the queries of each class, in the labels' sorted order."""
-    classes = np.asarray(labels)
-    if classes.shape != values.shape:
-        raise InputError(f"values and labels must both be [Q], are {list(values.shape)} and {list(classes.shape)}")
-    return {str(name): float(values[classes == name].mean()) for name in np.unique(classes)}
+def hit_at_k(relevant: Bools, k: int) -> Figures:
+    """1 where any of the first k is relevant, else 0: [Q]; the mean is the hit rate (top-k retrieval accuracy)."""
+    return _first(relevant, k).any(axis=1).astype(np.float64)
+
+
+def first_rank(relevant: Bools) -> Figures:
+    """Rank of the first relevant neighbour, counted from 1: [Q]; inf where none of the K is relevant.
+
+    Its reciprocal's mean is the mean reciprocal rank (Voorhees, TREC-8, 1999).
+    """
+    _check(relevant)
+    if relevant.shape[1] == 0:
+        return np.full(len(relevant), np.inf)
+    return np.asarray(np.where(relevant.any(axis=1), relevant.argmax(axis=1) + 1.0, np.inf), dtype=np.float64)
+
+
+def mean_rank(relevant: Bools) -> Figures:
+    """Mean rank of all relevant items in a full ranking [Q, N], counted from 1: [Q]; NaN where there are none.
+
+    The best possible value with R relevant items is (R + 1) / 2.
+    """
+    _check(relevant)
+    ranks = np.arange(1, relevant.shape[1] + 1)
+    counts = relevant.sum(axis=1)
+    means = np.full(len(relevant), np.nan)
+    np.divide((relevant * ranks).sum(axis=1), counts, out=means, where=counts > 0)
+    return means
+
+
+def per_class(values: Figures, labels: ArrayLike) -> dict[Hashable, float]:
+    """The mean of `values` [Q] for each of the labels [Q], in the labels' sorted order."""
+    labels = np.asarray(labels)
+    if labels.shape != values.shape:
+        raise InputError(f"values and labels must both be [Q], are {list(values.shape)} and {list(labels.shape)}")
+    return {label.item(): float(values[labels == label].mean()) for label in np.unique(labels)}
+
+
+def neighbour_overlap(found: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]]) -> Figures:
+    """Share of the true neighbours that were found: [Q] from rows or keys [Q, K] and [Q, L]; recall@L of an index.
+
+    Negative entries are padding on either side: they are never found, and divide nothing.
+    """
+    if found.ndim != 2 or truth.ndim != 2 or len(found) != len(truth):
+        raise InputError(f"neighbours must be [Q, K] and [Q, L], are {list(found.shape)} and {list(truth.shape)}")
+    is_true = truth >= 0  # [Q, L]
+    hits = (truth[:, :, None] == found[:, None, :]).any(axis=2) & is_true  # [Q, L]
+    return _divide(hits.sum(axis=1), is_true.sum(axis=1))
+
+
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _first(relevant: Bools, k: int) -> Bools:
-    if relevant.ndim != 2 or relevant.dtype != np.bool_:
-        raise InputError(f"relevant must be [Q, K] bool, is {relevant.dtype} {list(relevant.shape)}")
+    _check(relevant)
     if not 1 <= k <= relevant.shape[1]:
-        raise InputError(f"k must be between 1 and the {relevant.shape[1]} ranks given, is {k}")
+        raise InputError(f"k must lie in 1..{relevant.shape[1]}, the neighbours that were ranked, is {k}")
     return relevant[:, :k]
 
 
-def _checked(relevant: Bools, num_relevant: Counts) -> Counts:
-    if num_relevant.shape != relevant.shape[:1]:
-        raise InputError(f"num_relevant must be [Q] = [{len(relevant)}], is {list(num_relevant.shape)}")
-    return num_relevant
+def _check(relevant: Bools) -> None:
+    if relevant.ndim != 2 or relevant.dtype != np.bool_:
+        raise InputError(f"relevant must be bool [Q, K], is {relevant.dtype} {list(relevant.shape)}; see relevance()")
 
 
-def _ratio(part: NDArray[np.generic], whole: Counts) -> Values:
-    """part / whole [Q], 0 where there is nothing to find."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), 0.0)
+def _counts(num_relevant: ArrayLike, relevant: Bools) -> Rows:
+    counts = np.asarray(num_relevant)
+    if counts.shape != relevant.shape[:1] or counts.dtype.kind not in "iu":
+        raise InputError(f"num_relevant must be int [{len(relevant)}], is {counts.dtype} {list(counts.shape)}")
+    if (counts < relevant.sum(axis=1)).any():
+        raise InputError("num_relevant is smaller than the relevant neighbours of some query; count the whole gallery")
+    return counts.astype(np.int64)
+
+
+def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Figures:
+    """Their quotient, 0 where the denominator is."""
+    quotient = np.zeros(numerator.shape, np.float64)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient

@@ -1,123 +1,135 @@
-"""Every figure against scikit-learn, a plain loop, or a case worked by hand."""
+"""Hand-worked rankings, scikit-learn's figures, and the real pixels' known ones."""
 
 from __future__ import annotations
 
-from typing import Any
+import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from semblance import metrics
 from semblance.errors import InputError
+from semblance.gallery.exact import search_exact
 
-# Ranks:                     1  2  3  4  5
-BY_HAND = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
-NUM_RELEVANT = np.array([4, 1, 3, 5])
-
-
-def test_worked_by_hand() -> None:
-    np.testing.assert_allclose(metrics.precision_at_k(BY_HAND, 5), [2 / 5, 1 / 5, 0, 1])
-    np.testing.assert_allclose(metrics.precision_at_k(BY_HAND, 1), [1, 0, 0, 1])
-    np.testing.assert_allclose(metrics.recall_at_k(BY_HAND, NUM_RELEVANT, 5), [2 / 4, 1, 0, 1])
-    np.testing.assert_allclose(metrics.f1_at_k(BY_HAND, NUM_RELEVANT, 5), [4 / 9, 2 / 6, 0, 1])
-    # precision at the hits: 1/1 and 2/3, over min(5, 4); 1/5 over 1; none; all 1
-    np.testing.assert_allclose(metrics.average_precision_at_k(BY_HAND, NUM_RELEVANT, 5), [(1 + 2 / 3) / 4, 1 / 5, 0, 1])
-    np.testing.assert_allclose(metrics.average_precision_at_k(BY_HAND, NUM_RELEVANT, 2), [1 / 2, 0, 0, 1])
-    np.testing.assert_allclose(metrics.hit_rate_at_k(BY_HAND, 3), [1, 0, 0, 1])
-    np.testing.assert_allclose(metrics.first_rank(BY_HAND), [1, 5, np.inf, 1])
-    np.testing.assert_allclose(metrics.mean_rank(BY_HAND), [2, 5, np.inf, 3])
+HAND = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
+TOTALS = np.array([3, 1, 0, 9])
 
 
-bools = st.integers(1, 6).flatmap(
-    lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=5)
-)
+def test_a_hand_worked_case() -> None:
+    np.testing.assert_allclose(metrics.precision_at_k(HAND, 5), [0.4, 0.2, 0, 1])
+    np.testing.assert_allclose(metrics.precision_at_k(HAND, 1), [1, 0, 0, 1])
+    np.testing.assert_allclose(metrics.recall_at_k(HAND, TOTALS, 5), [2 / 3, 1, 0, 5 / 9])
+    np.testing.assert_allclose(metrics.f1_at_k(HAND, TOTALS, 5), [0.5, 1 / 3, 0, 10 / 14])
+    np.testing.assert_allclose(metrics.average_precision_at_k(HAND, TOTALS, 5), [(1 + 2 / 3) / 3, 0.2, 0, 1])
+    np.testing.assert_allclose(metrics.average_precision_at_k(HAND, TOTALS, 2), [0.5, 0, 0, 1])
+    np.testing.assert_allclose(metrics.hit_at_k(HAND, 4), [1, 0, 0, 1])
+    np.testing.assert_allclose(metrics.first_rank(HAND), [1, 5, np.inf, 1])
+    np.testing.assert_allclose(metrics.mean_rank(HAND), [2, 5, np.nan, 3])
 
 
-@given(bools, st.integers(0, 5))
-def test_equals_scikit_learn_on_the_whole_list(rows: Any, missing: int) -> None:
-    """A list of K retrieved items and `missing` relevant ones never retrieved, as scikit-learn sees it."""
-    relevant = np.array(rows, bool)
-    k = relevant.shape[1]
-    num_relevant = relevant.sum(axis=1) + missing
-    for query in range(len(relevant)):
-        truth = np.concatenate([relevant[query], np.ones(missing, bool)])
-        predicted = np.concatenate([np.ones(k, bool), np.zeros(missing, bool)])
-        kwargs: Any = {"zero_division": 0.0}
-        ours = relevant[query : query + 1], num_relevant[query : query + 1]
-        assert metrics.precision_at_k(ours[0], k)[0] == pytest.approx(precision_score(truth, predicted, **kwargs))
-        assert metrics.recall_at_k(*ours, k)[0] == pytest.approx(recall_score(truth, predicted, **kwargs))
-        assert metrics.f1_at_k(*ours, k)[0] == pytest.approx(f1_score(truth, predicted, **kwargs))
+def test_sets_of_the_first_k_against_scikit_learn() -> None:
+    """The first k of a full ranking are the predicted positives of a classifier."""
+    rng = np.random.default_rng(1)
+    relevant = rng.random((30, 40)) < 0.3
+    totals = relevant.sum(axis=1)
+    for k in (1, 7, 40):
+        predicted = np.arange(40) < k
+        for figure, reference in (
+            (metrics.precision_at_k(relevant, k), precision_score),
+            (metrics.recall_at_k(relevant, totals, k), recall_score),
+            (metrics.f1_at_k(relevant, totals, k), f1_score),
+        ):
+            np.testing.assert_allclose(figure, [reference(row, predicted, zero_division=0) for row in relevant])
 
 
-@given(bools)
-def test_average_precision_of_a_full_ranking_is_scikit_learns(rows: Any) -> None:
-    relevant = np.array(rows, bool)
-    k = relevant.shape[1]
-    for query in relevant:
-        if query.any():
-            ours = metrics.average_precision_at_k(query[None], np.array([query.sum()]), k)[0]
-            capped = query.sum() / min(k, query.sum())  # 1: a full ranking holds all that is relevant
-            assert ours == pytest.approx(capped * average_precision_score(query, -np.arange(k)))
+def test_average_precision_of_a_full_ranking_is_scikit_learns() -> None:
+    rng = np.random.default_rng(2)
+    relevant = rng.random((30, 50)) < 0.2
+    relevant[:, 3] = True
+    expected = [average_precision_score(row, -np.arange(50)) for row in relevant]
+    np.testing.assert_allclose(metrics.average_precision_at_k(relevant, relevant.sum(axis=1), 50), expected)
 
 
-def test_nothing_asked_gives_nothing_and_one_rank_is_enough() -> None:
-    none = np.zeros((0, 3), bool)
-    assert metrics.precision_at_k(none, 3).shape == (0,)
-    assert metrics.average_precision_at_k(none, np.zeros(0, int), 2).shape == (0,)
-    assert metrics.first_rank(np.zeros((2, 0), bool)).tolist() == [np.inf, np.inf]
-    one = np.array([[True]])
-    assert metrics.average_precision_at_k(one, np.array([1]), 1).tolist() == [1.0]
-    assert metrics.recall_at_k(np.array([[False]]), np.array([0]), 1).tolist() == [0.0]
+def test_ranks_against_a_plain_count() -> None:
+    relevant = np.random.default_rng(3).random((20, 30)) < 0.2
+    relevant[:, 9] = True
+    ranks = [[i for i, is_relevant in enumerate(row, start=1) if is_relevant] for row in relevant]
+    np.testing.assert_allclose(metrics.first_rank(relevant), [row[0] for row in ranks])
+    np.testing.assert_allclose(metrics.mean_rank(relevant), [np.mean(row) for row in ranks])
 
 
-@pytest.mark.parametrize("k", [0, 4, -1])
-def test_a_k_outside_the_list_is_refused(k: int) -> None:
-    with pytest.raises(InputError, match="between 1 and the 3 ranks"):
-        metrics.precision_at_k(np.zeros((2, 3), bool), k)
-
-
-def test_shapes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="bool"):
-        metrics.precision_at_k(np.zeros((2, 3)), 1)  # type: ignore[arg-type]  # that is the point
-    with pytest.raises(InputError, match="num_relevant"):
-        metrics.recall_at_k(np.zeros((2, 3), bool), np.array([1]), 1)
-    with pytest.raises(InputError, match="labels"):
-        metrics.relevance(np.zeros(3), np.zeros(3))
-    with pytest.raises(InputError, match="values and labels"):
-        metrics.per_class(np.zeros(2), ["a"])
-    with pytest.raises(InputError, match="neighbours"):
-        metrics.neighbour_overlap(np.zeros((2, 3), int), np.zeros((3, 3), int))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def test_relevance_compares_with_the_querys_own_class() -> None:
-    assert metrics.relevance([["a", "b"], ["b", "b"]], ["a", "b"]).tolist() == [[True, False], [True, True]]
-
-
-def test_leave_one_out_drops_the_self_match_wherever_it_stands() -> None:
+def test_the_query_is_dropped_wherever_it_stands() -> None:
     rows = np.array([[7, 1, 2], [1, 8, 2], [1, 2, 9], [1, 2, 3]])
-    assert metrics.leave_one_out(rows, np.array([7, 8, 9, 0])).tolist() == [[1, 2], [1, 2], [1, 2], [1, 2]]
-    assert metrics.leave_one_out(np.zeros((0, 3), int), np.zeros(0, int)).shape == (0, 2)
+    np.testing.assert_array_equal(metrics.leave_one_out(rows, np.array([7, 8, 9, 0])), [[1, 2]] * 4)
 
 
-@given(st.integers(0, 6), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_overlap_equals_sets(num: int, length: int, depth: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    found = np.array([rng.choice(8, length, replace=False) for _ in range(num)]).reshape(num, length)
-    expected = np.array([rng.choice(8, depth, replace=False) for _ in range(num)]).reshape(num, depth)
-    plain = [len(set(f) & set(e)) / depth for f, e in zip(found.tolist(), expected.tolist(), strict=True)]
-    np.testing.assert_allclose(metrics.neighbour_overlap(found, expected), plain)
-
-
-def test_padding_is_never_an_overlap() -> None:
-    assert metrics.neighbour_overlap(np.array([[1, -1]]), np.array([[1, -1]])).tolist() == [1.0]
-    assert metrics.neighbour_overlap(np.array([[-1, -1]]), np.array([[-1, -1]])).tolist() == [0.0]
+def test_labels_make_relevance() -> None:
+    labels = np.array([["shoe", "bag"], ["bag", "bag"]])
+    np.testing.assert_array_equal(metrics.relevance(labels, ["shoe", "shoe"]), [[True, False], [False, False]])
+    np.testing.assert_array_equal(metrics.relevance(np.array([[3, 4]]), [4]), [[False, True]])
 
 
 def test_per_class_means() -> None:
-    assert metrics.per_class(np.array([1.0, 0.0, 0.5]), ["b", "b", "a"]) == {"a": 0.5, "b": 0.5}
+    values = np.array([1, 0, 0.5, 1])
+    assert metrics.per_class(values, ["b", "a", "b", "b"]) == {"a": 0.0, "b": pytest.approx(2.5 / 3)}
+    assert metrics.per_class(np.empty(0), []) == {}
+
+
+def test_overlap_of_two_lists() -> None:
+    truth = np.array([[1, 2, 3], [4, 5, 6], [7, -1, -1], [-1, -1, -1]])
+    found = np.array([[3, 9, 1], [7, 8, 9], [0, 7, -1], [1, 2, 3]])
+    np.testing.assert_allclose(metrics.neighbour_overlap(found, truth), [2 / 3, 0, 1, 0])
+    np.testing.assert_allclose(metrics.neighbour_overlap(truth[:2], truth[:2]), [1, 1])
+
+
+def test_no_queries_and_one() -> None:
+    none = np.empty((0, 5), bool)
+    totals = np.empty(0, np.int64)
+    for figure in (
+        metrics.precision_at_k(none, 5),
+        metrics.recall_at_k(none, totals, 5),
+        metrics.f1_at_k(none, totals, 5),
+        metrics.average_precision_at_k(none, totals, 5),
+        metrics.hit_at_k(none, 5),
+        metrics.first_rank(none),
+        metrics.mean_rank(none),
+        metrics.neighbour_overlap(np.empty((0, 5), int), np.empty((0, 5), int)),
+    ):
+        assert figure.shape == (0,)
+    assert metrics.leave_one_out(np.empty((0, 6), int), totals).shape == (0, 5)
+    assert metrics.precision_at_k(np.array([[True]]), 1).tolist() == [1.0]
+    assert metrics.first_rank(np.empty((2, 0), bool)).tolist() == [np.inf, np.inf]
+
+
+def test_what_they_refuse() -> None:
+    with pytest.raises(InputError, match=r"k must lie in 1\.\.5.* is 6"):
+        metrics.precision_at_k(HAND, 6)
+    with pytest.raises(InputError, match="is 0"):
+        metrics.hit_at_k(HAND, 0)
+    with pytest.raises(InputError, match="must be bool"):
+        metrics.precision_at_k(HAND.astype(np.int64), 2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="num_relevant must be int"):
+        metrics.recall_at_k(HAND, [1, 2], 2)
+    with pytest.raises(InputError, match="smaller than the relevant"):
+        metrics.recall_at_k(HAND, TOTALS - 1, 5)
+    with pytest.raises(InputError, match=r"\[Q, K\] and \[Q\]"):
+        metrics.relevance(np.zeros((2, 3)), np.zeros(3))
+
+
+def test_raw_pixels_leave_one_out_over_all_test_images(fashion_mnist_dir: Path) -> None:
+    """The known figures of pixels under cosine, each image's own row excluded."""
+    raw = gzip.decompress((fashion_mnist_dir / "t10k-images-idx3-ubyte.gz").read_bytes())
+    pixels = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 784)
+    raw = gzip.decompress((fashion_mnist_dir / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    labels = np.frombuffer(raw, np.uint8, offset=8)
+    own = np.arange(len(pixels))
+    rows, _ = search_exact(pixels, pixels, k=21, metric="cos")
+    rows = metrics.leave_one_out(rows, own)
+    relevant = metrics.relevance(labels[rows], labels)
+    for k, expected in {1: 0.8146, 5: 0.7802, 10: 0.7611, 20: 0.7387}.items():
+        assert metrics.precision_at_k(relevant, k).mean() == pytest.approx(expected, abs=0.0005)
+    assert metrics.hit_at_k(relevant, 5).mean() == pytest.approx(0.9359, abs=0.0005)
+    excluded, _ = search_exact(pixels[:500], pixels, k=20, metric="cos", exclude=own[:500])
+    np.testing.assert_array_equal(excluded, rows[:500])
