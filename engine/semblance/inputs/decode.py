@@ -112,18 +112,17 @@ def _opaque_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 # Arrays, and colour
 
 
-def _checked_array(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _checked_array(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    is_shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3))
+    if pixels.dtype == np.uint8 and is_shaped and pixels.size:
+        return pixels
     given = f"an array of {pixels.dtype} {list(pixels.shape)}"
     if pixels.dtype != np.uint8:
         hint = "; scale it to 0-255 and use .astype(np.uint8)" if pixels.dtype.kind in "fb" else ""
         raise ImageError(f"{given} is not a picture; {_EXPECTED_ARRAY}{hint}")
     if pixels.ndim == 4:
         raise ImageError(f"{given} is a batch, not one picture; {_EXPECTED_ARRAY}; give its pictures one by one")
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3)):
-        raise ImageError(f"{given} is not a picture; {_EXPECTED_ARRAY}")
-    if pixels.size == 0:
-        raise ImageError(f"{given} has no pixels; {_EXPECTED_ARRAY}")
-    return pixels.astype(np.uint8, copy=False)
+    raise ImageError(f"{given} {'is not a picture' if pixels.size else 'has no pixels'}; {_EXPECTED_ARRAY}")
 
 
 def _to_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
