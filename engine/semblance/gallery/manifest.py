@@ -1,7 +1,7 @@
 """The manifest: what a gallery consists of, and the point at which it exists.
 
-In: the facts of a finished build. Out: `manifest.json`, written last and whole, so a folder with a manifest is a complete
-gallery. It names every other file with its row count and sha256; whatever it does not name does not belong.
+In: the facts of a finished build. Out: `manifest.json`, written last and whole, so a folder with a manifest is a
+complete gallery. It names every other file with its row count and sha256; what it does not name does not belong.
 """
 
 from __future__ import annotations
