@@ -115,8 +115,10 @@ def leave_one_out(vectors: NDArray[np.float32], labels: NDArray[np.uint8], *, k:
         rows = np.arange(start, min(start + 1000, len(vectors)))
         distances = squares - 2 * vectors[rows] @ vectors.T  # [block, N], less a constant per row
         distances[np.arange(len(rows)), rows] = np.inf
-        nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        hits[rows] = labels[nearest] == labels[rows, None]
+        kth = np.partition(distances, k - 1, axis=1)[:, k - 1]  # [block]
+        for row, own, limit in zip(rows, distances, kth, strict=True):
+            near = np.flatnonzero(own <= limit)  # k, or more where some are equally far: then the first come first
+            hits[row] = labels[near[np.argsort(own[near], kind="stable")][:k]] == labels[row]
     return hits
 
 

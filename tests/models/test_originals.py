@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import tensorflow as tf
 
 from models.base import find
 from models.fill import draw_images
-from models.weights import kept, open_original, own_path
+from models.train import embed_all, leave_one_out
+from models.weights import SHIPPED, kept, open_original, own_path
+from semblance.inputs.idx import read_idx
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,25 @@ def test_inception_resnet_differs_from_its_published_use_in_scaling_only() -> No
     plain, published = find("inception_resnet_v2"), find("inception_resnet_v2-published")
     assert (plain.preprocess_name, published.preprocess_name) == ("tf", "rescale-255")
     assert (plain.architecture, plain.layer, plain.height) == (published.architecture, published.layer, 299)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision_at_1", "precision_at_5"), [("autoencoder", 0.80, 0.775), ("siamese", 0.895, 0.895)]
+)
+def test_shipped_weights_are_worth_what_they_should_be(
+    name: str, precision_at_1: float, precision_at_5: float, fashion_mnist_dir: Path
+) -> None:
+    images = read_idx(fashion_mnist_dir / "t10k-images-idx3-ubyte.gz")
+    labels = read_idx(fashion_mnist_dir / "t10k-labels-idx1-ubyte.gz")
+    opened = open_original(name)
+    hits = leave_one_out(embed_all(opened.original, opened.network, images[..., None]), labels, k=5)
+    assert hits[:, 0].mean() >= precision_at_1
+    assert hits.mean() >= precision_at_5
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "siamese"])
+def test_shipped_files_are_the_documented_ones(name: str) -> None:
+    file = SHIPPED / f"{name}.weights.h5"
+    readme = (SHIPPED.parent / "README.md").read_text()
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in readme
+    assert open_original(name).weights_sha256 in readme
