@@ -84,7 +84,7 @@ def average_precision_at_k(relevant: Bools, num_relevant: ArrayLike, k: int) -> 
 
 def hit_at_k(relevant: Bools, k: int) -> Figures:
     """1 where any of the first k is relevant, else 0: [Q]; the mean is the hit rate (top-k retrieval accuracy)."""
-    return _first(relevant, k).any(axis=1).astype(np.float64)
+    return np.asarray(_first(relevant, k).any(axis=1), dtype=np.float64)
 
 
 def first_rank(relevant: Bools) -> Figures:

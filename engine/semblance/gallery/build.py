@@ -1,79 +1,109 @@
-"""Source and encoder to gallery: decode ahead in threads, embed in full batches, write shards, build the index.
+"""A source and an encoder become a gallery: decode ahead, embed in full batches, write shard by shard, index, commit.
 
-In: a source and whatever embeds (`Embedder`). Out: a gallery folder that appears whole: the work is done in a hidden
-folder beside it, and the last step is its renaming. Shards and errors are a function of the source and the options
-alone: a key is a picture's position in the source, and no batch reaches across two shards.
+In: a source, an encoder, a folder to make. Out: the gallery, and a report of where the time went. Shard n holds the
+items n * shard_rows and on of the source, and batches never cross a shard, so shards and error rows depend on nothing
+but the source, the model and the options. A picture that cannot be used becomes a row in errors.parquet. The manifest
+is written last: until then the folder is no gallery, and if anything fails it is removed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import groupby
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import GalleryError, ImageError, InputError
-from semblance.gallery.index import VectorIndex
-from semblance.gallery.manifest import FileEntry, IndexEntry, Manifest, file_sha256
-from semblance.gallery.shards import ErrorRow, Rows, read_embeddings, write_errors, write_shard
+from semblance.gallery import shards
+from semblance.gallery.index import DEFAULT_TYPE, IndexType, VectorIndex
+from semblance.gallery.manifest import IndexFile, Manifest, TableFile
+from semblance.gallery.shards import ErrorRow, Row
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.session import available_threads
 from semblance.inputs.decode import decode
 from semblance.inputs.resize import resize
-from semblance.inputs.sources import Content, Item, Source
+from semblance.inputs.sources import Item, Source
 
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
+Vectors = NDArray[np.float32]
+
+SHARD_ROWS = 8192  # at 2,048-d a shard is 64 MB: lost work after a kill stays small, and so does the number of files
+_CHUNK = 16  # pictures that a decoding thread takes at once
 
 
 class Embedder(Protocol):
-    """What makes vectors of prepared pictures; `inference.encoder.Encoder` is one."""
+    """What a build needs of an encoder."""
 
     @property
-    def card(self) -> ModelCard: ...
+    def card(self) -> ModelCard:
+        """What the model eats and gives."""
 
     @property
-    def max_batch(self) -> int: ...
+    def max_batch(self) -> int:
+        """The largest batch that pays."""
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [N, card.height, card.width, card.channels] -> float32 [N, D]."""
 
 
 @dataclass(frozen=True, slots=True)
-class BuildReport:
-    """What a build did, and where the time went."""
+class IndexOptions:
+    """How the approximate index is built; see `VectorIndex.build`."""
 
-    num_images: int
-    num_errors: int
-    seconds: dict[str, float]  # "decode" summed over its threads; "inference", "write", "index"; "total" by the clock
-
-    @property
-    def images_per_sec(self) -> float:
-        """Pictures through the whole build, by the clock."""
-        return (self.num_images + self.num_errors) / self.seconds["total"]
+    dtype: IndexType = DEFAULT_TYPE
+    connectivity: int = 16
+    expansion_add: int = 128
+    expansion_search: int = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """One picture of the source: its pixels at the model's size, or why there are none."""
+class BuildReport:
+    """What a build did and where its wall-clock time went."""
 
-    key: int
-    item: Item
-    seconds: float
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    pixels: NDArray[np.uint8] | None = None
-    error: ErrorRow | None = None
+    num_images: int  # embedded and stored
+    num_errors: int  # listed in errors.parquet
+    seconds: dict[str, float]  # by stage: decode (waiting for pictures), inference, write, index, and total
+    images_per_sec: float  # all items over the total
+
+
+@dataclass(slots=True)
+class _State:
+    """What a running build knows."""
+
+    total: int
+    progress: Callable[[int, int], None] | None
+    num_taken: int = 0  # items of the source, usable or not
+    columns: dict[str, str] | None = None  # types of the source's own columns, decided by the first shard
+    shards: list[TableFile] = field(default_factory=list)
+    errors: list[ErrorRow] = field(default_factory=list)
+    vectors: list[Vectors] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def report_progress(self) -> None:
+        if self.progress is not None:
+            self.progress(self.num_taken, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One decoded and resized picture."""
+
+    row: Row
+    pixels: NDArray[np.uint8]  # [card.height, card.width, card.channels]
 
 
 def build(
@@ -81,160 +111,213 @@ def build(
     encoder: Embedder,
     path: Path,
     *,
-    shard_rows: int = 8192,
+    shard_rows: int = SHARD_ROWS,
+    batch: int | None = None,
     workers: int | None = None,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    vector_type: shards.VectorType = "float32",
+    index: IndexOptions | None = None,
+    deterministic: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BuildReport:
-    """Embed all of `source` into a new gallery at `path`.
+    """Embed every picture of `source` into a new gallery at `path`, which must not exist or be an empty folder.
 
-    `shard_rows` pictures of the source make one shard, `workers` threads decode, `threads` build the index (default for
-    both: all this process may use). A picture that cannot be used becomes a row of errors.parquet and leaves the others
-    unharmed. Raises GalleryError where `path` is taken or no picture could be used, InputError for options below 1;
-    then nothing is left behind.
+    `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
+    encoder's largest. `deterministic` indexes with one thread, so that the index too is the same to the byte.
+    `progress(done, total)` is called as items are done, usable or not.
+    Raises GalleryError where something is in the way or no picture is usable, and whatever the source raises; then
+    nothing is left behind.
     """
-    if shard_rows < 1 or (workers is not None and workers < 0) or (threads is not None and threads < 1):
-        raise InputError(
-            f"shard_rows and threads must be at least 1, are {shard_rows} and {threads}; workers at least 0"
-        )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise GalleryError(f"{path} exists already and is left as it is; remove it, or give another path")
-    folder = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        (folder / "shards").mkdir(parents=True)
-        (folder / "index").mkdir()
-        job = _Build(source, encoder, folder, shard_rows, threads or available_threads(), progress)
-        report = job.run(available_threads() if workers is None else workers)
-        folder.replace(path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return report
+    path, index, threads = Path(path), index or IndexOptions(), available_threads()
+    batch = encoder.max_batch if batch is None else batch
+    workers = threads if workers is None else workers
+    _check_options(shard_rows=shard_rows, batch=batch, workers=workers, vector_type=vector_type)
+    start = time.perf_counter()
+    state = _State(len(source), progress)
+    with _new_folder(path):
+        _write_shards(state, source, encoder, path, shard_rows, batch, workers, vector_type)
+        vectors = np.concatenate([np.empty((0, encoder.card.dimension), np.float32), *state.vectors])  # [N, D]
+        if len(vectors) == 0:
+            raise GalleryError(_nothing_usable(source, state))
+        with state.timed("index"):
+            index_file = _write_index(vectors, encoder.card, path, index, threads=1 if deterministic else threads)
+        with state.timed("write"):
+            Manifest(
+                card=encoder.card,
+                source=source.name,
+                options={
+                    "shard_rows": shard_rows,
+                    "batch": batch,
+                    "vector_type": vector_type,
+                    "index": {**asdict(index), "deterministic": deterministic},
+                },
+                columns=state.columns or {},
+                shards=tuple(state.shards),
+                errors=shards.write_errors(path, sorted(state.errors, key=lambda error: error.key)),
+                index=index_file,
+            ).write(path)
+    seconds = {stage: state.seconds.get(stage, 0.0) for stage in ("decode", "inference", "write", "index")}
+    seconds["total"] = time.perf_counter() - start
+    return BuildReport(len(vectors), len(state.errors), seconds, state.num_taken / seconds["total"])
 
 
-class _Build:
-    """The state of one build: what has been written, and the clocks."""
+# ------------------------------------------------------------------------------------------------------------------
+# Shards
 
-    def __init__(
-        self,
-        source: Source,
-        encoder: Embedder,
-        folder: Path,
-        shard_rows: int,
-        threads: int,
-        progress: Progress | None,
-    ) -> None:
-        self.source, self.encoder, self.folder = source, encoder, folder
-        self.shard_rows, self.threads, self.progress = shard_rows, threads, progress
-        self.shards: list[FileEntry] = []
-        self.errors: list[ErrorRow] = []
-        self.seconds = dict.fromkeys(("decode", "inference", "write", "index", "total"), 0.0)
-        self.num_done = 0
 
-    def run(self, workers: int) -> BuildReport:
-        start = time.perf_counter()
-        chunk = min(16, self.encoder.max_batch)
-        prepared = work_ahead(enumerate(self.source), self._prepare, workers=workers, chunk=chunk)
-        for number, of_shard in groupby(prepared, key=lambda each: each.key // self.shard_rows):
-            self._write_shard(number, of_shard)
-        num_images = sum(shard.rows for shard in self.shards)
-        if not num_images:
-            first = f"; the first: {self.errors[0].uri}: {self.errors[0].message}" if self.errors else ""
-            raise GalleryError(f"none of the {self.num_done} pictures of {self.source.name} could be used{first}")
-        self._finish()
-        self.seconds["total"] = time.perf_counter() - start
-        return BuildReport(num_images, len(self.errors), self.seconds)
+def _write_shards(
+    state: _State,
+    source: Source,
+    encoder: Embedder,
+    path: Path,
+    shard_rows: int,
+    batch: int,
+    workers: int,
+    vector_type: shards.VectorType,
+) -> None:
+    """The whole stream; decoding runs ahead across the borders of shards, batches end there."""
+    card = encoder.card
+    prepared = work_ahead(
+        enumerate(source),
+        lambda numbered: _prepare(*numbered, card),
+        workers=workers,
+        chunk=_CHUNK,
+        ahead=max(2 * workers, -(-2 * batch // _CHUNK)),
+    )
+    with closing(prepared):  # type: ignore[type-var]
+        while True:
+            taken_before = state.num_taken
+            rows, vectors = _embed_shard(state, islice(prepared, shard_rows), encoder, batch)
+            if state.num_taken > taken_before:
+                with state.timed("write"):
+                    _write_shard(state, path, rows, vectors, card, vector_type)
+            if state.num_taken < taken_before + shard_rows:
+                return
 
-    def _prepare(self, numbered: tuple[int, Item]) -> _Prepared:
-        """Runs in a worker thread: hash, decode, resize."""
-        key, item = numbered
-        card = self.encoder.card
-        start = time.perf_counter()
+
+def _embed_shard(
+    state: _State, prepared: Iterator[_Picture | ErrorRow], encoder: Embedder, batch: int
+) -> tuple[list[Row], Vectors]:
+    """Rows and vectors [n, D] of a shard's usable pictures; batches are full but for the last."""
+    rows: list[Row] = []
+    vectors = [np.empty((0, encoder.card.dimension), np.float32)]
+    batches = in_batches(_usable(state, prepared), batch)
+    while True:
+        with state.timed("decode"):
+            pictures = next(batches, None)
+        state.report_progress()
+        if pictures is None:
+            return rows, np.concatenate(vectors)
+        with state.timed("inference"):
+            vectors.append(encoder.run(np.stack([picture.pixels for picture in pictures])))
+        rows += [picture.row for picture in pictures]
+
+
+def _usable(state: _State, prepared: Iterator[_Picture | ErrorRow]) -> Iterator[_Picture]:
+    for result in prepared:
+        state.num_taken += 1
+        if isinstance(result, ErrorRow):
+            state.errors.append(result)
+        else:
+            yield result
+
+
+def _prepare(key: int, item: Item, card: ModelCard) -> _Picture | ErrorRow:
+    """Read, hash, decode and resize one picture; what is wrong with it becomes its error row."""
+    content = item.content
+    if isinstance(content, Path):
         try:
-            content = _bytes_of(item.content)
-            image = decode(content, channels=card.channels)
-            pixels = resize(image, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
-        except ImageError as error:
-            row = ErrorRow(item.uri, "decode", type(error).__name__, str(error))
-            return _Prepared(key, item, time.perf_counter() - start, error=row)
-        height, width = image.shape[:2]
-        return _Prepared(key, item, time.perf_counter() - start, _sha256(content), width, height, pixels)
-
-    def _write_shard(self, number: int, prepared: Iterator[_Prepared]) -> None:
-        """Embed one shard's pictures and write those that could be used."""
-        kept: list[_Prepared] = []
-        embeddings = [np.empty((0, self.encoder.card.dimension), np.float32)]
-        for batch in in_batches(self._usable(prepared), self.encoder.max_batch):
-            pixels = np.stack([each.pixels for each in batch if each.pixels is not None])  # [N, h, w, C]
-            with self._clock("inference"):
-                embeddings.append(self.encoder.run(pixels))
-            kept.extend(replace(each, pixels=None) for each in batch)  # a shard of photographs need not fit in memory
-        if kept:
-            with self._clock("write"):
-                self._write_rows(number, kept, np.concatenate(embeddings))
-
-    def _usable(self, prepared: Iterator[_Prepared]) -> Iterator[_Prepared]:
-        """Pass on what has pixels, and note what has not."""
-        for each in prepared:
-            self.seconds["decode"] += each.seconds
-            self.num_done += 1
-            if self.progress is not None and (self.num_done % 64 == 0 or self.num_done == len(self.source)):
-                self.progress(self.num_done, len(self.source))
-            if each.error is not None:
-                self.errors.append(each.error)
-            else:
-                yield each
-
-    def _write_rows(self, number: int, kept: list[_Prepared], embeddings: NDArray[np.float32]) -> None:
-        columns = {name: [each.item.columns.get(name) for each in kept] for name in kept[0].item.columns}
-        rows = Rows(
-            keys=np.array([each.key for each in kept], np.int64),
-            uris=[each.item.uri for each in kept],
-            sha256=[each.sha256 for each in kept],
-            widths=[each.width for each in kept],
-            heights=[each.height for each in kept],
-            labels=[each.item.label for each in kept],
-            columns=columns,
-            embeddings=embeddings,
-        )
-        file = f"shards/{number:06}.parquet"
-        write_shard(self.folder / file, rows)
-        self.shards.append(FileEntry(file, len(kept), file_sha256(self.folder / file)))
-
-    def _finish(self) -> None:
-        """Errors, index and, last, the manifest that names them all."""
-        write_errors(self.folder / "errors.parquet", self.errors)
-        errors = FileEntry("errors.parquet", len(self.errors), file_sha256(self.folder / "errors.parquet"))
-        with self._clock("index"):
-            index = self._build_index()
-        options = {"shard_rows": self.shard_rows, "batch": self.encoder.max_batch}
-        Manifest(self.encoder.card, self.source.name, options, tuple(self.shards), errors, index).write(self.folder)
-
-    def _build_index(self) -> IndexEntry:
-        card = self.encoder.card
-        vectors = np.concatenate([read_embeddings(self.folder / each.file, card.dimension) for each in self.shards])
-        index = VectorIndex.build(vectors, metric=card.metric, threads=self.threads)
-        file = "index/000001.usearch"
-        return IndexEntry(file, index.save(self.folder / file), generation=1, dtype=index.dtype)
-
-    @contextmanager
-    def _clock(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - start
-
-
-def _bytes_of(content: Content) -> bytes | NDArray[np.uint8]:
-    """A file's bytes, read once for its hash and its pixels; anything else as it is."""
-    if not isinstance(content, Path):
-        return content
+            content = content.read_bytes()  # once, for the hash and the decoder
+        except OSError as error:
+            return ErrorRow(key, item.uri, "read", type(error).__name__, f"{item.uri}: {error.strerror or error}")
     try:
-        return content.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"{content}: cannot be read ({error.strerror or error}); copy it again or remove it"
-        ) from error
+        pixels = decode(content, channels=card.channels)
+        resized = resize(pixels, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
+    except ImageError as error:
+        return ErrorRow(key, item.uri, "decode", type(error).__name__, str(error))
+    height, width = pixels.shape[:2]
+    return _Picture(Row(key, item.uri, _sha256(content), width, height, item.label, item.columns), resized)
 
 
 def _sha256(content: bytes | NDArray[np.uint8]) -> str:
-    return hashlib.sha256(content if isinstance(content, bytes) else np.ascontiguousarray(content).data).hexdigest()
+    buffer = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    return hashlib.sha256(buffer).hexdigest()
+
+
+def _write_shard(
+    state: _State, path: Path, rows: list[Row], vectors: Vectors, card: ModelCard, vector_type: shards.VectorType
+) -> None:
+    """Store what can be stored; the rest becomes error rows."""
+    if state.columns is None:
+        state.columns = shards.column_types(row.columns for row in rows)
+    with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
+        stored = vectors.astype(vector_type).astype(np.float32)  # the index shall know what the shards hold
+    keep = []
+    for number, row in enumerate(rows):
+        stage, problem = "columns", shards.misfit(row.columns, state.columns)
+        if not problem:
+            stage, problem = "embed", _vector_problem(stored[number], card, vector_type)
+        if problem:
+            state.errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
+        else:
+            keep.append(number)
+    rows, stored = [rows[number] for number in keep], stored[keep]
+    state.vectors.append(stored)
+    state.shards.append(
+        shards.write_shard(path, len(state.shards), rows, stored, columns=state.columns, vector_type=vector_type)
+    )
+
+
+def _vector_problem(vector: Vectors, card: ModelCard, vector_type: str) -> str:
+    if not np.isfinite(vector).all():
+        return f"its embedding is not finite as {vector_type}"
+    if card.metric == "cos" and not vector.any():
+        return "its embedding is zero, which has no direction to compare by cosine"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Index, folder, options
+
+
+def _write_index(vectors: Vectors, card: ModelCard, path: Path, options: IndexOptions, *, threads: int) -> IndexFile:
+    (path / "index").mkdir()
+    name = "index/000001.usearch"
+    index = VectorIndex.build(vectors, metric=card.metric, threads=threads, **asdict(options))
+    written = index.save(path / name)
+    return IndexFile(1, name, written.num_bytes, written.sha256)
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[None]:
+    """Make the gallery's folders; if the body fails, all that was made goes again."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise GalleryError(f"{path} is in the way: it exists and is no empty folder; give another path or remove it")
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        (path / "shards").mkdir(parents=True)
+        yield
+    except BaseException:
+        for entry in path.iterdir() if path.is_dir() else ():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for folder in missing:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def _check_options(*, shard_rows: int, batch: int, workers: int, vector_type: str) -> None:
+    for name, value, least in (("shard_rows", shard_rows, 1), ("batch", batch, 1), ("workers", workers, 0)):
+        if type(value) is not int or value < least:
+            raise InputError(f"{name} must be an integer of at least {least}, is {value!r}")
+    if vector_type not in get_args(shards.VectorType):
+        raise InputError(f"vector_type must be one of {list(get_args(shards.VectorType))}, is {vector_type!r}")
+
+
+def _nothing_usable(source: Source, state: _State) -> str:
+    if not state.errors:
+        return f"{source.name} holds no pictures, so there is no gallery to make; give a source with pictures"
+    first = state.errors[0]
+    return (
+        f"none of the {state.num_taken} pictures of {source.name} could be used; the first: {first.message} "
+        f"(stage {first.stage}); mend the source and build again"
+    )

@@ -1,8 +1,7 @@
-"""An open gallery: its vectors, what is known of each, and their neighbours. Vectors in, neighbours out.
+"""A gallery opened for reading: its vectors, what is known of each picture, and the neighbours of a vector.
 
-In: a folder that `build` made. Out: `Neighbours` by stable keys. Opening checks that every file the manifest names is
-there with its rows, and the index's checksum; columns and vectors are read when they are first asked for. Knows nothing
-of images or models but the card.
+In: a gallery's folder, and query vectors of its space. Out: `Neighbours`. Opening checks that everything the manifest
+names is there and of the right size; `verify` reads all of it. Shards are read when first needed.
 """
 
 from __future__ import annotations
@@ -17,150 +16,198 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import GalleryError, InputError
+from semblance.gallery import shards
+from semblance.gallery.atomic import sha256_of
 from semblance.gallery.exact import search_exact
 from semblance.gallery.index import VectorIndex
-from semblance.gallery.manifest import Manifest, file_sha256
-from semblance.gallery.shards import count_rows, read_column, read_embeddings
-from semblance.inference.session import available_threads
+from semblance.gallery.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The k nearest of each of Q queries, nearest first."""
+    """The k nearest of each of Q queries, nearest first.
 
-    keys: NDArray[np.int64]  # [Q, k], -1 where there are fewer
-    distances: NDArray[np.float32]  # [Q, k], infinite there; in the card's metric: 1 - cosine, or squared Euclidean
-    counts: NDArray[np.int64]  # [Q], how many of the k are neighbours
+    Where fewer were found, the first `counts[q]` are filled and the rest is key -1 at distance inf.
+    """
+
+    keys: NDArray[np.int64]  # [Q, k]
+    distances: NDArray[np.float32]  # [Q, k] by the card's metric: 1 - cosine, or squared Euclidean
+    counts: NDArray[np.int64]  # [Q]
 
 
 class VectorGallery:
-    """A gallery, opened for reading."""
+    """A gallery's vectors and their neighbours; it knows nothing of pictures."""
 
     def __init__(self, path: Path, manifest: Manifest, index: VectorIndex) -> None:
-        """Use `open`, which checks what this takes on trust."""
+        """Join what belongs together; use `open`."""
         self.path = path
         self.manifest = manifest
         self._index = index
 
     @classmethod
     def open(cls, path: Path) -> VectorGallery:
-        """Open the gallery in the folder `path`. Raises GalleryError for what is missing, damaged or incomplete."""
+        """Open the gallery in the folder `path`.
+
+        Raises GalleryError where it is none, or where a file is missing, of another size or row count than the
+        manifest says, or the index does not have its checksum.
+        """
+        path = Path(path)
         manifest = Manifest.read(path)
-        for entry in (*manifest.shards, manifest.errors):
-            if (found := count_rows(path / entry.file)) != entry.rows:
+        for table in (*manifest.shards, manifest.errors):
+            _check_size(path / table.file, table.num_bytes)
+            if (found := shards.count_rows(path / table.file)) != table.num_rows:
                 raise GalleryError(
-                    f"{path / entry.file} has {found} rows, the manifest says {entry.rows}; restore it from a copy, "
-                    "or build the gallery again"
+                    f"{path / table.file} has {found} rows, the manifest says {table.num_rows}; "
+                    "restore it from a copy, or embed again"
                 )
-        gallery = cls(path, manifest, VectorIndex.open(path / manifest.index.file, sha256=manifest.index.sha256))
-        if len(gallery._index) != manifest.num_images:
-            raise GalleryError(f"{path}: the index has {len(gallery._index)} vectors, the shards {manifest.num_images}")
-        return gallery
+        options = manifest.options.get("index", {})
+        index = VectorIndex.open(
+            path / manifest.index.file,
+            sha256=manifest.index.sha256,
+            expansion_search=int(options.get("expansion_search", 64)),
+        )
+        if (len(index), index.dimension, index.metric) != (
+            manifest.num_images, manifest.card.dimension, manifest.card.metric
+        ):  # fmt: skip
+            raise GalleryError(
+                f"{path / manifest.index.file} indexes {len(index)} {index.dimension}-d vectors by {index.metric}, "
+                f"the manifest says {manifest.num_images}, {manifest.card.dimension} and {manifest.card.metric}; "
+                "embed again"
+            )
+        return cls(path, manifest, index)
 
     def __len__(self) -> int:
         return self.manifest.num_images
 
     @property
     def card(self) -> ModelCard:
-        """The card of the model that made the vectors."""
+        """Of the model that made the vectors."""
         return self.manifest.card
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedding space."""
+        """Of the embedding space: only vectors of the same may be compared."""
         return self.manifest.card.fingerprint
 
     @property
     def source(self) -> str:
-        """Where the pictures came from, as `open_source` takes it."""
+        """Where the pictures came from."""
         return self.manifest.source
+
+    # What is known of row i; rows are in the shards' order
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
-        """All embeddings, [N, D], in the order of the keys."""
-        parts = [read_embeddings(self.path / each.file, self.card.dimension) for each in self.manifest.shards]
-        return np.concatenate(parts)
+        """All embeddings, [N, D] float32, read at first use."""
+        parts = [shards.read_vectors(self._file(shard.file)) for shard in self.manifest.shards]
+        if any(part.shape[1] != self.card.dimension for part in parts):
+            raise GalleryError(f"a shard of {self.path} holds no {self.card.dimension}-d vectors; embed again")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @cached_property
     def keys(self) -> NDArray[np.int64]:
-        """Each row's key, [N], ascending."""
-        return np.array(self._column("key"), np.int64)
+        """The key of each row, [N] int64."""
+        parts = [shards.read_columns(self._file(shard.file), ["key"]) for shard in self.manifest.shards]
+        return np.concatenate([part.column("key").to_numpy() for part in parts])
 
     @cached_property
     def uris(self) -> list[str]:
-        """Each row's name in the source."""
-        return self._column("uri")
+        """The name of each row's picture in its source, N of them."""
+        return self._texts("uri")
 
     @cached_property
     def labels(self) -> list[str | None]:
-        """Each row's label, None where the source had none."""
-        return self._column("label")
+        """The label of each row, N of them, None where there is none."""
+        return self._texts("label")
 
     def rows_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each key, of any shape. Raises InputError for a key that is not in the gallery."""
-        rows = np.searchsorted(self.keys, keys)
-        unknown = self.keys[np.minimum(rows, len(self) - 1)] != keys
-        if unknown.any():
-            raise InputError(f"{self.path} has no key {np.asarray(keys)[unknown].flat[0]}")
-        return np.asarray(rows, np.int64)
+        """The row of each key, int64 of the same shape. Raises InputError for a key that is not here."""
+        keys = np.asarray(keys, np.int64)
+        order, ordered = self._key_order
+        at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+        if not (known := ordered[at] == keys).all():
+            raise InputError(f"key {int(keys[~known].flat[0])} is not in {self.path}, which has {len(self)} pictures")
+        return order[at]
 
-    def search(self, queries: NDArray[np.float32], *, k: int, exact: bool = False) -> Neighbours:
-        """The k nearest rows of each query [Q, D] float32, through the index, or `exact` by comparing with all.
+    def describe(self) -> dict[str, str | int]:
+        """The facts a user asks for first."""
+        manifest, card = self.manifest, self.card
+        return {
+            "images": manifest.num_images,
+            "unusable": manifest.errors.num_rows,
+            "source": manifest.source,
+            "model": card.name,
+            "precision": card.precision,
+            "dimension": card.dimension,
+            "metric": card.metric,
+            "fingerprint": card.fingerprint,
+            "shards": len(manifest.shards),
+            "index": f"{self._index.dtype}, generation {manifest.index.generation}",
+            "bytes": sum(file.num_bytes for file in manifest.files),
+        }
 
-        Raises InputError for a k outside 1..len(gallery), or queries of another shape, dtype or with values that are
-        not finite.
+    def verify(self) -> None:
+        """Read every file and compare its sha256 with the manifest's. Raises GalleryError at the first misfit."""
+        for file in self.manifest.files:
+            path = self._file(file.file)
+            _check_size(path, file.num_bytes)
+            if (found := sha256_of(path)) != file.sha256:
+                raise GalleryError(
+                    f"{path} is damaged: its sha256 begins {found[:12]}, the manifest says {file.sha256[:12]}; "
+                    "restore it from a copy, or embed again"
+                )
+
+    # Searching
+
+    def check_k(self, k: int) -> None:
+        """Raise InputError for a number of neighbours that is not in 1..len(gallery)."""
+        if type(k) is not int or not 1 <= k <= len(self):
+            raise InputError(f"k must be an integer in 1..{len(self)}, the gallery's size, is {k!r}")
+
+    def search(self, queries: NDArray[np.float32], *, k: int = 10, exact: bool = False, threads: int = 1) -> Neighbours:
+        """The k nearest pictures of each query vector [Q, D] float32, by the card's metric.
+
+        By the index, with `threads` of them; or, with `exact`, by comparing with every vector. Raises InputError for a
+        k that is not in 1..len(gallery), and for queries of another shape, not finite, or zero under cosine.
         """
         self.check_k(k)
         self._check_queries(queries)
         if exact:
             rows, distances = search_exact(queries, self.vectors, k=k, metric=self.card.metric)
-            counts = np.full(len(queries), k, np.int64)
-        else:
-            rows, distances, counts = self._index.search(queries, k, threads=available_threads())
-        keys = np.where(rows >= 0, self.keys[rows], -1)  # [Q, k]
-        return Neighbours(keys, distances, counts)
-
-    def check_k(self, k: int) -> None:
-        """InputError for a number of neighbours that this gallery cannot give."""
-        if not 1 <= k <= len(self):
-            raise InputError(f"k must be between 1 and the {len(self)} images of {self.path}, is {k}")
-
-    def verify(self) -> list[str]:
-        """Compare every file with its checksum; what is damaged, in words, and nothing where all is well."""
-        entries = [(each.file, each.sha256) for each in (*self.manifest.shards, self.manifest.errors)]
-        entries.append((self.manifest.index.file, self.manifest.index.sha256))
-        return [
-            f"{self.path / file}: its bytes do not have the sha256 of the manifest"
-            for file, sha256 in entries
-            if file_sha256(self.path / file) != sha256
-        ]
-
-    def describe(self) -> dict[str, Any]:
-        """What is in the gallery, for people and for JSON."""
-        manifest, card = self.manifest, self.card
-        files = [manifest.index.file, manifest.errors.file, *(each.file for each in manifest.shards)]
-        return {
-            "gallery": str(self.path),
-            "images": len(self),
-            "errors": manifest.errors.rows,
-            "source": manifest.source,
-            "model": card.name,
-            "dimension": card.dimension,
-            "metric": card.metric,
-            "precision": card.precision,
-            "fingerprint": card.fingerprint,
-            "shards": len(manifest.shards),
-            "index": f"{manifest.index.file}, {manifest.index.dtype}",
-            "bytes": sum((self.path / file).stat().st_size for file in files),
-        }
-
-    def _column(self, name: str) -> list[Any]:
-        return [value for each in self.manifest.shards for value in read_column(self.path / each.file, name)]
+            return Neighbours(self.keys[rows], distances, np.full(len(rows), k, np.int64))
+        rows, distances, counts = self._index.search(queries, k, threads=threads)
+        return Neighbours(np.where(rows < 0, -1, self.keys[rows]), distances, counts)
 
     def _check_queries(self, queries: NDArray[np.float32]) -> None:
-        if queries.dtype != np.float32 or queries.ndim != 2 or queries.shape[1] != self.card.dimension:
-            raise InputError(
-                f"queries must be float32 [Q, {self.card.dimension}], are {queries.dtype} {list(queries.shape)}"
+        if not isinstance(queries, np.ndarray) or queries.ndim != 2 or queries.dtype != np.float32:
+            given = (
+                f"{queries.dtype} {list(queries.shape)}" if isinstance(queries, np.ndarray) else type(queries).__name__
             )
-        if not np.isfinite(queries).all():
-            raise InputError("queries must be finite, and have a NaN or an infinity")
+            raise InputError(f"queries must be float32 [Q, {self.card.dimension}], are {given}")
+        if queries.shape[1] != self.card.dimension:
+            raise InputError(f"queries have {queries.shape[1]} dimensions, the gallery's vectors {self.card.dimension}")
+        if not (finite := np.isfinite(queries).all(axis=1)).all():
+            raise InputError(f"queries must be finite, row {int(np.argmin(finite))} holds NaN or infinity")
+        if self.card.metric == "cos" and not (nonzero := queries.any(axis=1)).all():
+            raise InputError(f"queries must not be zero under cosine, row {int(np.argmin(nonzero))} is")
+
+    @cached_property
+    def _key_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.keys, kind="stable")
+        return order, self.keys[order]
+
+    def _texts(self, column: str) -> list[Any]:
+        parts = [shards.read_columns(self._file(shard.file), [column]) for shard in self.manifest.shards]
+        return [text for part in parts for text in part.column(column).to_pylist()]
+
+    def _file(self, name: str) -> Path:
+        return self.path / name
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    if not path.is_file():
+        raise GalleryError(f"{path} is missing; restore it from a copy, or embed again")
+    if (found := path.stat().st_size) != num_bytes:
+        raise GalleryError(
+            f"{path} has {found} bytes, the manifest says {num_bytes}; restore it from a copy, or embed again"
+        )
