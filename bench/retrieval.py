@@ -27,6 +27,7 @@ from semblance.gallery.index import VectorIndex
 from semblance.inputs.datasets import fashion_mnist
 
 DEPTH = 20  # neighbours per query, self excluded
+THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def neighbours(vectors: NDArray[np.float32], metric: Metric, *, use_index: bool)
     own = np.arange(len(vectors))
     if not use_index:
         return search_exact(vectors, vectors, k=DEPTH, metric=metric, exclude=own)[0]
-    index = VectorIndex.build(vectors, metric=metric)
-    return metrics.leave_one_out(index.search(vectors, DEPTH + 1)[0], own)
+    index = VectorIndex.build(vectors, metric=metric, threads=THREADS)
+    return metrics.leave_one_out(index.search(vectors, DEPTH + 1, threads=THREADS)[0], own)
 
 
 def leave_one_out(
@@ -58,7 +59,7 @@ def leave_one_out(
     """Every row of `vectors` [N, D] as a query against all others, scored by `labels` [N]."""
     relevant = metrics.relevance(labels[neighbours(vectors, metric, use_index=use_index)], labels)  # [N, DEPTH]
     precision = {k: float(metrics.precision_at_k(relevant, k).mean()) for k in (1, 5, 10, 20)}
-    hit_rate = float(metrics.hit_rate_at_k(relevant, 5).mean())
+    hit_rate = float(metrics.hit_at_k(relevant, 5).mean())
     return Row(name, metric, "index" if use_index else "exact", *precision.values(), hit_rate)
 
 

@@ -16,6 +16,8 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with aside.open("xb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for people and for the gallery's manifest."""
+        """What it is: for people, and where it can be for `open_source`, from any working directory."""
 
     def __len__(self) -> int: ...
 
@@ -74,7 +74,7 @@ class FolderSource:
 
     @property
     def name(self) -> str:
-        return str(self.root)
+        return str(self.root.absolute())
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -166,7 +166,7 @@ class IdxSource(ArraySource):
     ) -> None:
         path = Path(path)
         images = _as_source(path, read_idx(path), "the file of pictures, images-idx3")
-        super().__init__(images, labels=_labels_beside(path, len(images), classes), name=name or str(path))
+        super().__init__(images, labels=_labels_beside(path, len(images), classes), name=name or str(path.absolute()))
         self._uri_prefix = path.name.removesuffix(".gz")
 
 
@@ -182,7 +182,7 @@ class NpySource(ArraySource):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise SourceError(f"{path}: cannot be read ({error}); expected a .npy file without objects") from error
-        super().__init__(_as_source(path, images, "np.save(FILE, images)"), name=str(path))
+        super().__init__(_as_source(path, images, "np.save(FILE, images)"), name=str(path.absolute()))
         self._uri_prefix = path.name
 
 
@@ -242,18 +242,22 @@ def _labels_beside(path: Path, num_images: int, classes: Sequence[str] | None) -
 _IDX_SUFFIXES = (".gz", ".idx", "-ubyte")
 _ACCEPTED = (
     "a folder of images, an image file, an idx file (.idx, .gz, -ubyte), a .npy file, or one of "
-    "fashion-mnist, fashion-mnist:train, fashion-mnist:test"
+    "fashion-mnist, fashion-mnist:train, fashion-mnist:test, drawn-fashion:train, drawn-fashion:test"
 )
 
 
 def open_source(spec: str | os.PathLike[str]) -> Source:
-    """The source that `spec` names: a folder, an idx, npy or image file, or "fashion-mnist[:train|:test]".
+    """The source that `spec` names: a folder, an idx, npy or image file, or a data set.
+
+    The data sets are "fashion-mnist[:train|:test]", and "drawn-fashion:train|:test", which stands in for it offline.
 
     A folder that is itself called fashion-mnist is named by ./fashion-mnist, or by a Path.
     Raises SourceError for a place that is missing, of no known kind, empty or damaged.
     """
     if isinstance(spec, str) and spec.partition(":")[0] == "fashion-mnist":
         return _fashion_mnist(spec)
+    if isinstance(spec, str) and spec.partition(":")[0] == "drawn-fashion":
+        return _drawn_fashion(spec)
     path = Path(spec)
     if path.is_dir():
         return FolderSource(path)
@@ -265,7 +269,7 @@ def open_source(spec: str | os.PathLike[str]) -> Source:
     if name.endswith(_IDX_SUFFIXES):
         return IdxSource(path)
     if name.endswith(IMAGE_SUFFIXES):
-        return FileSource([path], name=str(path))
+        return FileSource([path.absolute()], name=str(path.absolute()))
     raise SourceError(f"{spec}: a file of no known kind; expected {_ACCEPTED}")
 
 
@@ -284,6 +288,17 @@ def _fashion_mnist(spec: str) -> Source:
     if spec in splits:
         return splits[spec]
     return JoinedSource([splits["fashion-mnist:test"], splits["fashion-mnist:train"]], name=spec)  # "t10k" < "train"
+
+
+def _drawn_fashion(spec: str) -> Source:
+    from semblance.inputs.datasets import CLASSES
+    from semblance.inputs.standin import drawn_fashion
+
+    splits: dict[str, Literal["train", "test"]] = {"drawn-fashion:train": "train", "drawn-fashion:test": "test"}
+    if spec not in splits:
+        raise SourceError(f"{spec}: no such part of the drawn stand-in; expected {' or '.join(splits)}")
+    images, labels = drawn_fashion(splits[spec])
+    return ArraySource(images, labels=[CLASSES[label] for label in labels], name=spec)
 
 
 def _what_is_there(path: Path) -> str:

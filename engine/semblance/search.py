@@ -1,0 +1,136 @@
+"""Images to neighbours: joins a gallery on disk with the encoder of its own embedding space.
+
+In: pictures, or vectors. Out: `Neighbours`. The fingerprint in the gallery's manifest decides which model may be asked:
+another one raises SpaceMismatch, since distances between two spaces mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.card import ModelCard
+from semblance.errors import SpaceMismatch
+from semblance.gallery.build import BuildReport, build
+from semblance.gallery.gallery import Neighbours, VectorGallery
+from semblance.inference.encoder import Encoder, Image
+from semblance.inference.session import available_threads
+from semblance.inputs.sources import Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One neighbour, with what the gallery knows of it."""
+
+    key: int
+    uri: str
+    label: str | None
+    distance: float  # in the card's metric: 1 - cosine, or squared Euclidean
+
+
+class Gallery:
+    """A gallery with the encoder of its space.
+
+    >>> encoder = Encoder.load("siamese")
+    >>> gallery = Gallery.build("photos/", encoder, "photos.gallery")    # doctest: +SKIP
+    >>> Gallery.open("photos.gallery").search(["a.jpg"], k=5).distances  # doctest: +SKIP
+    """
+
+    def __init__(self, vectors: VectorGallery, encoder: Encoder | None = None) -> None:
+        """Join an open gallery and an encoder (default: the gallery's own, loaded at the first picture).
+
+        Raises SpaceMismatch where the encoder belongs to another embedding space.
+        """
+        self.vectors = vectors
+        self._encoder = encoder
+        if encoder is not None:
+            _check_space(vectors, encoder)
+
+    @classmethod
+    def build(
+        cls,
+        source: Source | str | os.PathLike[str],
+        encoder: Encoder,
+        path: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> Gallery:
+        """Embed all of `source` into a new gallery at `path` and open it.
+
+        `source` is a Source or what `open_source` takes; `options` are those of `gallery.build.build`. Pictures that
+        cannot be used are listed in the gallery's errors.parquet. Raises SourceError, GalleryError.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            source = open_source(source)
+        report = build(source, encoder, Path(path), progress=progress, **options)
+        gallery = cls.open(path, encoder)
+        gallery.report = report
+        return gallery
+
+    report: BuildReport | None = None  # of the build, where this object built the gallery
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], encoder: Encoder | None = None) -> Gallery:
+        """Open the gallery at `path`. Raises GalleryError, SpaceMismatch."""
+        return cls(VectorGallery.open(Path(path)), encoder)
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model that made its vectors."""
+        return self.vectors.card
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of its space, loaded by the name in the manifest where none was given."""
+        if self._encoder is None:
+            encoder = Encoder.load(self.card.name, max_batch=16)
+            _check_space(self.vectors, encoder)
+            self._encoder = encoder
+        return self._encoder
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def search(self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False) -> Neighbours:
+        """The `k` nearest pictures of each picture in `images` (what `Encoder.embed` takes), nearest first.
+
+        `exact` compares with every vector instead of asking the index. Raises InputError for a k that is not in
+        1..len(gallery), ImageError for a picture that cannot be used, SpaceMismatch.
+        """
+        self.vectors.check_k(k)  # before the model is loaded and the pictures are decoded
+        return self.search_vectors(self.encoder.embed(images), k, exact=exact)
+
+    def hits(self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False) -> list[list[Hit]]:
+        """`search`, with the uri and label of each neighbour: one list per picture, nearest first."""
+        found = self.search(images, k, exact=exact)
+        return [
+            self._hits(keys[:count], distances[:count])
+            for keys, distances, count in zip(found.keys, found.distances, found.counts, strict=True)
+        ]
+
+    def _hits(self, keys: NDArray[np.int64], distances: NDArray[np.float32]) -> list[Hit]:
+        rows = self.vectors.rows_of(keys)
+        return [
+            Hit(int(key), self.vectors.uris[row], self.vectors.labels[row], float(distance))
+            for key, row, distance in zip(keys, rows, distances, strict=True)
+        ]
+
+    def search_vectors(self, queries: NDArray[np.float32], k: int = 10, *, exact: bool = False) -> Neighbours:
+        """The same for embeddings of this space, [Q, D] float32."""
+        return self.vectors.search(queries, k=k, exact=exact, threads=available_threads())
+
+
+def _check_space(vectors: VectorGallery, encoder: Encoder) -> None:
+    if vectors.fingerprint != encoder.card.fingerprint:
+        raise SpaceMismatch(
+            f"gallery {vectors.path} holds vectors of {vectors.card.name!r} ({vectors.fingerprint[:12]}), "
+            f"the model given is {encoder.card.name!r} ({encoder.card.fingerprint[:12]}); distances between two "
+            "embedding spaces mean nothing: search with the gallery's own model, or embed the pictures again"
+        )
