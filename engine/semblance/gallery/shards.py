@@ -120,7 +120,7 @@ def write_shard(
     """Write `rows` and their `vectors` [len(rows), D] as shard `number` of the gallery folder; no rows are fine."""
     assert vectors.shape[0] == len(rows), (vectors.shape, len(rows))
     flat = pa.array(np.ascontiguousarray(vectors, dtype=vector_type).reshape(-1))
-    item = pa.field("item", flat.type, nullable=False)
+    item = pa.field("element", flat.type, nullable=False)
     arrays = {name: pa.array([getattr(row, name) for row in rows], kind) for name, kind in _FIXED.items()}
     for name, kind in columns.items():
         arrays[name] = pa.array([row.columns.get(name) for row in rows], kind)

@@ -1,0 +1,243 @@
+"""A source becomes a gallery: what is stored, what goes wrong, and what is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from semblance.errors import GalleryError, InputError
+from semblance.gallery.build import IndexOptions, build
+from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.manifest import Manifest
+from semblance.gallery.shards import read_columns
+from semblance.inputs.sources import ArraySource, Item
+
+
+def read_all(path: Path, names: list[str]) -> list[dict]:
+    manifest = Manifest.read(path)
+    return [row for shard in manifest.shards for row in read_columns(path / shard.file, names).to_pylist()]
+
+
+def error_rows(path: Path) -> list[dict]:
+    return read_columns(path / "errors.parquet", ["key", "uri", "stage", "error", "message"]).to_pylist()
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_every_picture_lands_with_its_vector(tmp_path: Path, encoder, make_pictures, workers: int) -> None:
+    images = make_pictures(250)
+    source = ArraySource(images, labels=[i % 7 for i in range(250)], name="squares")
+    heard: list[tuple[int, int]] = []
+    report = build(
+        source, encoder, tmp_path / "g", shard_rows=100, workers=workers, progress=lambda *at: heard.append(at)
+    )
+    assert (report.num_images, report.num_errors) == (250, 0)
+    assert set(report.seconds) == {"decode", "inference", "write", "index", "total"}
+    assert encoder.sizes == [32, 32, 32, 4, 32, 32, 32, 4, 32, 18]  # a batch never crosses a shard
+    assert heard[-1] == (250, 250)
+    assert heard == sorted(heard)
+    gallery = VectorGallery.open(tmp_path / "g")
+    np.testing.assert_array_equal(gallery.vectors, type(encoder)().run(images[..., None]))
+    np.testing.assert_array_equal(gallery.keys, np.arange(250))
+    rows = read_all(tmp_path / "g", ["uri", "sha256", "width", "height", "label"])
+    assert rows[123] == {
+        "uri": "squares#000123",
+        "sha256": hashlib.sha256(images[123].tobytes()).hexdigest(),
+        "width": 8,
+        "height": 8,
+        "label": str(123 % 7),
+    }
+    gallery.verify()
+
+
+def test_files_are_hashed_as_they_lie_and_measured_before_the_resize(tmp_path: Path, encoder, make_items) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    encoded = (tmp_path / "a.png").read_bytes()
+    source = make_items([Item("a", tmp_path / "a.png"), Item("b", encoded)])
+    build(source, encoder, tmp_path / "g")
+    first, second = read_all(tmp_path / "g", ["width", "height", "sha256", "embedding"])
+    assert first == second
+    assert (first["width"], first["height"]) == (50, 30)
+    assert first["sha256"] == hashlib.sha256(encoded).hexdigest()
+
+
+def test_bad_pictures_are_listed_and_leave_the_others_unharmed(
+    tmp_path: Path, encoder, make_items, make_pictures
+) -> None:
+    images = make_pictures(12)
+    items = [Item(f"{i:02d}", image) for i, image in enumerate(images)]
+    items[3] = Item("03", b"not a picture")
+    items[5] = Item("05", np.zeros((8, 8), np.uint8))  # black: a zero vector
+    items[6] = Item("06", tmp_path / "gone.png")
+    items[11] = Item("11", np.zeros((8, 8), np.float32))  # type: ignore[arg-type]
+    report = build(make_items(items), encoder, tmp_path / "g", shard_rows=6, batch=4)
+    assert (report.num_images, report.num_errors) == (8, 4)
+    errors = error_rows(tmp_path / "g")
+    assert [(row["key"], row["uri"], row["stage"], row["error"]) for row in errors] == [
+        (3, "03", "decode", "ImageError"),
+        (5, "05", "embed", "InputError"),
+        (6, "06", "read", "FileNotFoundError"),
+        (11, "11", "decode", "ImageError"),
+    ]
+    assert all(row["message"] for row in errors)
+    gallery = VectorGallery.open(tmp_path / "g")
+    good = [0, 1, 2, 4, 7, 8, 9, 10]
+    assert gallery.keys.tolist() == good
+    np.testing.assert_array_equal(gallery.vectors, type(encoder)().run(images[good][..., None]))
+    assert Manifest.read(tmp_path / "g").errors.num_rows == 4
+
+
+def test_a_shard_without_a_usable_picture_keeps_its_place(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    items = [Item(f"{i}", image) for i, image in enumerate(make_pictures(6))]
+    items[2:4] = [Item("2", b""), Item("3", b"")]
+    build(make_items(items), encoder, tmp_path / "g", shard_rows=2)
+    assert [shard.num_rows for shard in Manifest.read(tmp_path / "g").shards] == [2, 0, 2]
+    gallery = VectorGallery.open(tmp_path / "g")
+    assert gallery.keys.tolist() == [0, 1, 4, 5]
+    assert gallery.vectors.shape == (4, 16)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, encoder, make_pictures) -> None:
+    """Whatever the number of threads; with `deterministic` the index too."""
+    source = ArraySource(make_pictures(300))
+    for name, workers in (("a", 0), ("b", 4)):
+        build(source, encoder, tmp_path / name, shard_rows=128, workers=workers, deterministic=True)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert len(tree(tmp_path / "a")) == 6
+
+
+def test_own_columns_are_carried_and_misfits_listed(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    images = make_pictures(4)
+    own = [{"year": 2001, "by": None}, {"year": 2002, "by": "Ann"}, {"year": "old"}, {"year": 2004, "by": "Eve"}]
+    items = [Item(f"{i}", image, columns=columns) for i, (image, columns) in enumerate(zip(images, own, strict=True))]
+    build(make_items(items), encoder, tmp_path / "g", shard_rows=2)
+    assert Manifest.read(tmp_path / "g").columns == {"by": "string", "year": "int64"}
+    assert read_all(tmp_path / "g", ["year", "by"]) == [
+        {"year": 2001, "by": None},
+        {"year": 2002, "by": "Ann"},
+        {"year": 2004, "by": "Eve"},
+    ]
+    (error,) = error_rows(tmp_path / "g")
+    assert (error["key"], error["stage"]) == (2, "columns")
+    assert "'old'" in error["message"]
+
+
+def test_half_floats_are_stored_and_indexed_alike(tmp_path: Path, encoder, make_pictures) -> None:
+    images = make_pictures(50)
+    build(ArraySource(images), encoder, tmp_path / "g", vector_type="float16", index=IndexOptions(dtype="f32"))
+    gallery = VectorGallery.open(tmp_path / "g")
+    np.testing.assert_array_equal(gallery.vectors, type(encoder)().run(images[..., None]).astype(np.float16))
+    assert gallery.search(gallery.vectors, k=1).keys[:, 0].tolist() == list(range(50))
+
+
+def test_one_picture_is_a_gallery(tmp_path: Path, encoder, make_pictures) -> None:
+    build(ArraySource(make_pictures(1)), encoder, tmp_path / "g")
+    gallery = VectorGallery.open(tmp_path / "g")
+    assert gallery.search(gallery.vectors, k=1).keys.tolist() == [[0]]
+
+
+def test_sources_without_a_usable_picture(tmp_path: Path, encoder, make_items) -> None:
+    with pytest.raises(GalleryError, match=r"a list holds no pictures"):
+        build(make_items([]), encoder, tmp_path / "g")
+    with pytest.raises(GalleryError, match=r"none of the 2 pictures of a list could be used; the first: .*decode"):
+        build(make_items([Item("a", b"x"), Item("b", b"y")]), encoder, tmp_path / "g")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_something_in_the_way_is_left_alone(tmp_path: Path, encoder, make_pictures) -> None:
+    source = ArraySource(make_pictures(3))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    for name in ("file", "full"):
+        with pytest.raises(GalleryError, match=rf"{name} is in the way.*another path or remove it"):
+            build(source, encoder, tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert tree(tmp_path / "full") == {"mine.txt": b"mine"}
+    (tmp_path / "empty").mkdir()
+    build(source, encoder, tmp_path / "empty")
+    build(source, encoder, tmp_path / "new" / "deep" / "g")
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["source", "encoder", "progress"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, encoder, make_items, make_pictures, where, workers) -> None:
+    images = make_pictures(100)
+    (tmp_path / "empty").mkdir()
+
+    class Failing(make_items):  # type: ignore[misc, valid-type]
+        def __iter__(self):
+            yield from self.items[:60]
+            raise Interrupted
+
+    def fail(*_: object) -> None:
+        if len(encoder.sizes) == 3:
+            raise Interrupted
+
+    items = [Item(f"{i}", image) for i, image in enumerate(images)]
+    if where == "encoder":
+        run = encoder.run
+        encoder.run = lambda batch: fail() or run(batch)
+    source = Failing(items) if where == "source" else make_items(items)
+    for path in (tmp_path / "new" / "g", tmp_path / "empty"):
+        encoder.sizes.clear()
+        with pytest.raises(Interrupted):
+            build(
+                source, encoder, path, shard_rows=40, batch=10, workers=workers,
+                progress=fail if where == "progress" else None,
+            )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_decoding_goes_on_while_the_encoder_works(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    """Pictures are taken from the source before the batch ahead of them is embedded, but not without bound."""
+    taken: list[int] = []
+    at_batch: list[int] = []
+
+    class Watched(make_items):  # type: ignore[misc, valid-type]
+        def __iter__(self):
+            for i, item in enumerate(self.items):
+                taken.append(i)
+                yield item
+
+    run = encoder.run
+
+    def watched_run(batch):
+        time.sleep(0.001)
+        at_batch.append(len(taken))
+        return run(batch)
+
+    encoder.run = watched_run
+    source = Watched([Item(f"{i}", image) for i, image in enumerate(make_pictures(2000))])
+    build(source, encoder, tmp_path / "g", batch=32, workers=2)
+    assert at_batch[0] > 32
+    assert max(taken - 32 * done for done, taken in enumerate(at_batch)) <= 32 + 5 * 16
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"shard_rows": 0}, "shard_rows must be an integer of at least 1, is 0"),
+        ({"batch": 0}, "batch must be"),
+        ({"workers": -1}, "workers must be an integer of at least 0"),
+        ({"vector_type": "int8"}, "vector_type must be one of"),
+    ],
+)
+def test_options_are_checked_before_anything_is_made(tmp_path: Path, encoder, make_pictures, options, says) -> None:
+    with pytest.raises(InputError, match=says):
+        build(ArraySource(make_pictures(3)), encoder, tmp_path / "g", **options)
+    assert list(tmp_path.iterdir()) == []

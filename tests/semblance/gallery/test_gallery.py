@@ -1,0 +1,140 @@
+"""An open gallery: neighbours, what is known of them, and what damage says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semblance.errors import GalleryError, InputError
+from semblance.gallery.build import build
+from semblance.gallery.exact import search_exact
+from semblance.gallery.gallery import VectorGallery
+from semblance.inputs.sources import ArraySource, Item
+from semblance.metrics import neighbour_overlap
+
+
+def test_what_it_knows(gallery: VectorGallery) -> None:
+    assert len(gallery) == 300
+    assert gallery.vectors.shape == (300, 16)
+    assert gallery.uris[299] == "squares#000299"
+    assert gallery.labels[:4] == [None, "class 1", "class 2", None]
+    assert (gallery.source, gallery.card.name, gallery.fingerprint) == ("squares", "blocks", gallery.card.fingerprint)
+    facts = gallery.describe()
+    assert (facts["images"], facts["unusable"], facts["shards"], facts["dimension"]) == (300, 0, 3, 16)
+    assert facts["bytes"] == sum(
+        file.stat().st_size for file in gallery.path.rglob("*") if file.is_file() and file.name != "manifest.json"
+    )
+
+
+def test_exact_and_approximate_neighbours(gallery: VectorGallery) -> None:
+    queries = gallery.vectors[:40] + 3
+    exact, found = gallery.search(queries, k=10, exact=True), gallery.search(queries, k=10)
+    rows, distances = search_exact(queries, gallery.vectors, k=10, metric="cos")
+    np.testing.assert_array_equal(exact.keys, rows)
+    np.testing.assert_array_equal(exact.distances, distances)
+    np.testing.assert_array_equal(exact.counts, 10)
+    assert neighbour_overlap(found.keys, exact.keys).mean() >= 0.98
+    np.testing.assert_array_equal(found.counts, 10)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("num_queries", [0, 1, 3])
+def test_batches_stay_batches(gallery: VectorGallery, exact: bool, num_queries: int) -> None:
+    found = gallery.search(gallery.vectors[:num_queries], k=2, exact=exact)
+    assert found.keys.shape == found.distances.shape == (num_queries, 2)
+    assert found.counts.shape == (num_queries,)
+    assert found.keys[:, 0].tolist() == list(range(num_queries))
+    assert (found.keys.dtype, found.distances.dtype, found.counts.dtype) == (np.int64, np.float32, np.int64)
+
+
+def test_all_of_it_can_be_asked_for(gallery: VectorGallery) -> None:
+    found = gallery.search(gallery.vectors[:1], k=300, exact=True)
+    assert sorted(found.keys[0]) == list(range(300))
+
+
+def test_keys_are_not_rows(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    """Unusable pictures leave gaps: neighbours are named by key, rows follow from them."""
+    items = [Item(f"{i}", image) for i, image in enumerate(make_pictures(20))]
+    items[0] = items[7] = Item("bad", b"")
+    build(make_items(items), encoder, tmp_path / "g")
+    gallery = VectorGallery.open(tmp_path / "g")
+    for exact in (True, False):
+        keys = gallery.search(gallery.vectors, k=1, exact=exact).keys[:, 0]
+        np.testing.assert_array_equal(keys, [*range(1, 7), *range(8, 20)])
+        np.testing.assert_array_equal(gallery.rows_of(keys), np.arange(18))
+    assert gallery.rows_of(np.array([[19, 1], [8, 8]])).tolist() == [[17, 0], [6, 6]]
+    assert gallery.uris[int(gallery.rows_of(np.array([8]))[0])] == "8"
+    for unknown in (0, 7, 20, -1):
+        with pytest.raises(InputError, match=rf"key {unknown} is not in .* 18 pictures"):
+            gallery.rows_of(np.array([1, unknown]))
+
+
+def test_squared_distances_where_the_card_says_so(tmp_path: Path, euclidean, make_pictures) -> None:
+    build(ArraySource(make_pictures(50)), euclidean, tmp_path / "g")
+    gallery = VectorGallery.open(tmp_path / "g")
+    for exact in (True, False):
+        found = gallery.search(gallery.vectors[:1], k=50, exact=exact)
+        expected = np.sort(((gallery.vectors - gallery.vectors[0]) ** 2).sum(axis=1))
+        np.testing.assert_allclose(found.distances[0, : found.counts[0]], expected[: found.counts[0]], rtol=0.01)
+
+
+@pytest.mark.parametrize("k", [0, -1, 301, 2.0, True])
+def test_a_k_that_cannot_be(gallery: VectorGallery, k: int) -> None:
+    with pytest.raises(InputError, match=rf"k must be an integer in 1\.\.300.* is {k}"):
+        gallery.search(gallery.vectors[:1], k=k)
+
+
+@pytest.mark.parametrize(
+    ("queries", "says"),
+    [
+        (np.ones((2, 15), np.float32), "queries have 15 dimensions, the gallery's vectors 16"),
+        (np.ones(16, np.float32), r"float32 \[Q, 16\], are float32 \[16\]"),
+        (np.ones((2, 16)), r"are float64 \[2, 16\]"),
+        ([[1.0] * 16], "are list"),
+        (np.full((1, 16), np.nan, np.float32), "finite, row 0"),
+        (np.zeros((1, 16), np.float32), "zero under cosine, row 0"),
+    ],
+)
+@pytest.mark.parametrize("exact", [True, False])
+def test_queries_that_cannot_be(gallery: VectorGallery, queries, says: str, exact: bool) -> None:
+    with pytest.raises(InputError, match=says):
+        gallery.search(queries, k=1, exact=exact)
+
+
+def test_missing_short_and_altered_files_are_named(gallery_path: Path) -> None:
+    names = ("shards/000001.parquet", "errors.parquet", "index/000001.usearch")
+    for name in names:
+        path = gallery_path / name
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(GalleryError, match=rf"{name} is missing"):
+            VectorGallery.open(gallery_path)
+        path.write_bytes(whole[:-1])
+        with pytest.raises(GalleryError, match=rf"{name} (has|is damaged)"):
+            VectorGallery.open(gallery_path)
+        path.write_bytes(whole)
+        VectorGallery.open(gallery_path).verify()
+
+
+def test_a_flipped_byte_is_found_by_verify_and_by_reading(gallery_path: Path) -> None:
+    path = gallery_path / "shards/000002.parquet"
+    whole = bytearray(path.read_bytes())
+    first = VectorGallery.open(gallery_path).vectors[200].tobytes()
+    at = bytes(whole).find(first)
+    assert at > 0
+    whole[at] ^= 1
+    path.write_bytes(whole)
+    gallery = VectorGallery.open(gallery_path)  # its size is right
+    with pytest.raises(GalleryError, match=r"000002\.parquet is damaged: its sha256"):
+        gallery.verify()
+    with pytest.raises(GalleryError, match=r"000002\.parquet is damaged"):
+        _ = gallery.vectors
+
+
+def test_shards_of_another_gallery_are_refused(gallery_path: Path) -> None:
+    """Same name, another size or another number of rows."""
+    (gallery_path / "shards/000001.parquet").write_bytes((gallery_path / "errors.parquet").read_bytes())
+    with pytest.raises(GalleryError, match=r"000001\.parquet has \d+ bytes, the manifest says \d+"):
+        VectorGallery.open(gallery_path)

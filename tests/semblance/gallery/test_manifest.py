@@ -1,0 +1,81 @@
+"""The manifest there and back, and what a damaged one says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semblance.errors import GalleryError
+from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.manifest import MANIFEST_NAME, Manifest
+
+
+def test_there_and_back(gallery_path: Path, tmp_path: Path) -> None:
+    manifest = Manifest.read(gallery_path)
+    assert [shard.num_rows for shard in manifest.shards] == [100, 100, 100]
+    assert (manifest.num_images, manifest.errors.num_rows, manifest.source) == (300, 0, "squares")
+    assert manifest.card.name == "blocks"
+    before = (gallery_path / MANIFEST_NAME).read_bytes()
+    manifest.write(tmp_path)
+    assert (tmp_path / MANIFEST_NAME).read_bytes() == before
+    assert Manifest.read(tmp_path.parent / tmp_path.name / "g") == manifest
+
+
+def test_it_is_plain_json_with_what_a_reader_wants(gallery_path: Path) -> None:
+    raw = json.loads((gallery_path / MANIFEST_NAME).read_text())
+    assert raw["format"] == 1
+    assert raw["fingerprint"] == Manifest.read(gallery_path).card.fingerprint
+    assert raw["shards"][1]["file"] == "shards/000001.parquet"
+    assert raw["index"]["file"] == "index/000001.usearch"
+    assert (raw["num_images"], raw["num_errors"]) == (300, 0)
+    assert raw["options"]["shard_rows"] == 100
+
+
+def drop(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda raw: raw.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (drop("shards"), "no 'shards'"),
+        (drop("format"), "no 'format'"),
+        (lambda raw: raw.update(format=2), "format 2, this semblance reads format 1"),
+        (lambda raw: raw.update(fingerprint="0" * 64), "fingerprint is"),
+        (lambda raw: raw.update(num_images=301), "num_images is 301, its other fields say 300"),
+        (lambda raw: raw["card"].update(dimension=17), "fingerprint"),
+        (lambda raw: raw["shards"][0].update(file="../elsewhere"), "inside the gallery"),
+        (lambda raw: raw["shards"][0].update(file="/etc/passwd"), "inside the gallery"),
+        (lambda raw: raw["shards"][0].update(sha256="abc"), "64 hex digits"),
+        (lambda raw: raw["shards"][0].update(num_rows=-1), "num_rows must be a count"),
+        (lambda raw: raw["shards"][0].pop("sha256"), "sha256"),
+        (lambda raw: raw["index"].update(generation="1"), "generation must be a count"),
+        (lambda raw: raw.update(shards={}), "shards must be a list"),
+    ],
+)
+def test_damage_is_named(gallery_path: Path, damage: Callable[[dict[str, Any]], Any], says: str) -> None:
+    path = gallery_path / MANIFEST_NAME
+    raw = json.loads(path.read_text())
+    damage(raw)
+    path.write_text(json.dumps(raw))
+    with pytest.raises(GalleryError, match=says) as caught:
+        VectorGallery.open(gallery_path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe"])
+def test_what_is_no_manifest_at_all(gallery_path: Path, content: bytes) -> None:
+    (gallery_path / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(GalleryError, match=r"restore it from a copy"):
+        Manifest.read(gallery_path)
+
+
+def test_no_folder_and_another_folder(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=r"no gallery at .*semblance embed"):
+        Manifest.read(tmp_path / "none")
+    with pytest.raises(GalleryError, match=r"is no gallery: it has no manifest\.json"):
+        Manifest.read(tmp_path)
