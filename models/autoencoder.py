@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.base import Original
-from models.classes import FASHION_MNIST
 from models.preprocess import rescale_255
+from semblance.inputs.datasets import CLASSES
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +57,7 @@ def _original(name: str, layer: str, weights: str) -> Original:
         preprocess=rescale_255,
         network=network,
         weights=weights,
-        classes=FASHION_MNIST,
+        classes=CLASSES,
     )
 
 

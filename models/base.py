@@ -51,7 +51,7 @@ class Original:
 
 _FOLDER = Path(__file__).parent
 _TOOLS = {  # files of this folder that are no models
-    "applications", "base", "classes", "contrastive", "fill", "losses", "preprocess", "recipes", "safe", "train",
+    "applications", "base", "contrastive", "fill", "losses", "preprocess", "recipes", "safe", "train",
     "weights",
 }  # fmt: skip
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from models.applications import photographs
 from models.base import Original
-from models.classes import FASHION_MNIST
 from models.preprocess import caffe_of_floats, rescale_255
+from semblance.inputs.datasets import CLASSES
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,7 +35,7 @@ def published() -> Original:
         pooling="flatten",
         preprocess_name="rescale-255,bilinear-224,grey-to-rgb,caffe",
         preprocess=preprocess_published,
-        classes=FASHION_MNIST,
+        classes=CLASSES,
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.base import Original
-from models.classes import FASHION_MNIST
 from models.preprocess import rescale_255
+from semblance.inputs.datasets import CLASSES
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +48,7 @@ def _original(**differences: Any) -> Original:
         preprocess_name="rescale-255",
         preprocess=rescale_255,
         network=network,
-        classes=FASHION_MNIST,
+        classes=CLASSES,
         **differences,
     )
 

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from models.base import Original, find
 from models.weights import SHIPPED, kept, own_path, weights_sha256
+from semblance.card import Metric
 from semblance.errors import SemblanceError
+from semblance.gallery.exact import search_exact
 from semblance.inputs.datasets import fashion_mnist
+from semblance.metrics import precision_at_k, relevance
 
 if TYPE_CHECKING:
     from models.recipes import Curves, Trained
@@ -91,9 +94,12 @@ def _report(original: Original, trained: Trained) -> None:
     images, labels = fashion_mnist("test")
     network = kept(trained.network, original.layer)
     vectors = embed_all(original, network, images[..., None])
-    hits = leave_one_out(vectors, labels, k=5)
+    relevant = leave_one_out(vectors, labels, k=5, metric=original.metric)
     print(f"weights sha256 {weights_sha256(network)}")
-    print(f"leave-one-out over {len(images)} test images: P@1 {hits[:, 0].mean():.4f}, P@5 {hits.mean():.4f}")
+    print(
+        f"leave-one-out over {len(images)} test images: P@1 {precision_at_k(relevant, 1).mean():.4f}, "
+        f"P@5 {precision_at_k(relevant, 5).mean():.4f}"
+    )
 
 
 def embed_all(original: Original, network: object, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -104,22 +110,12 @@ def embed_all(original: Original, network: object, images: NDArray[np.uint8]) ->
     return np.concatenate([embed(images[start : start + 1000]).numpy() for start in range(0, len(images), 1000)])
 
 
-def leave_one_out(vectors: NDArray[np.float32], labels: NDArray[np.uint8], *, k: int) -> NDArray[np.bool_]:
-    """[N, k]: whether each of a row's k nearest other rows, nearest first, has its label.
-
-    Nearest by Euclidean distance, which for unit vectors orders as cosine does; N must exceed k.
-    """
-    squares = np.einsum("nd,nd->n", vectors, vectors)
-    hits = np.empty((len(vectors), k), bool)
-    for start in range(0, len(vectors), 1000):
-        rows = np.arange(start, min(start + 1000, len(vectors)))
-        distances = squares - 2 * vectors[rows] @ vectors.T  # [block, N], less a constant per row
-        distances[np.arange(len(rows)), rows] = np.inf
-        kth = np.partition(distances, k - 1, axis=1)[:, k - 1]  # [block]
-        for row, own, limit in zip(rows, distances, kth, strict=True):
-            near = np.flatnonzero(own <= limit)  # k, or more where some are equally far: then the first come first
-            hits[row] = labels[near[np.argsort(own[near], kind="stable")][:k]] == labels[row]
-    return hits
+def leave_one_out(
+    vectors: NDArray[np.float32], labels: NDArray[np.uint8], *, k: int, metric: Metric
+) -> NDArray[np.bool_]:
+    """[N, k]: whether each of a row's k nearest other rows, nearest first, has its label; N must exceed k."""
+    rows, _ = search_exact(vectors, vectors, k=k, metric=metric, exclude=np.arange(len(vectors)))
+    return relevance(labels[rows], labels)
 
 
 def save_curve(curves: Curves, path: Path, *, title: str) -> None:

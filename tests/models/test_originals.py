@@ -102,7 +102,8 @@ def test_shipped_weights_are_worth_what_they_should_be(
     images = read_idx(fashion_mnist_dir / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(fashion_mnist_dir / "t10k-labels-idx1-ubyte.gz")
     opened = open_original(name)
-    hits = leave_one_out(embed_all(opened.original, opened.network, images[..., None]), labels, k=5)
+    vectors = embed_all(opened.original, opened.network, images[..., None])
+    hits = leave_one_out(vectors, labels, k=5, metric=opened.original.metric)
     assert hits[:, 0].mean() >= precision_at_1
     assert hits.mean() >= precision_at_5
 
