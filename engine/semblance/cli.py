@@ -20,13 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+import semblance
 from semblance.errors import SemblanceError
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Find the images that look like an image.",
 )
 _out = Console()
 _err = Console(stderr=True)
@@ -52,6 +52,21 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output, say `head`, has gone
         sys.stderr.close()
         raise SystemExit(0) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(semblance.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Find the images that look like an image."""
 
 
 @app.command()
@@ -105,22 +120,24 @@ _DEMO_ROWS = (
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models that can be named: those shipped and those exported into the cache."""
-    from semblance.inference.models import list_models
+    from semblance.inference.models import list_models, zoo_folder
 
     found = list_models()
     if as_json:
         cards = [json.loads(entry.card.to_json()) if entry.card else {} for entry in found]
         _print_json([{"path": e.path, "problem": e.problem, **card} for e, card in zip(found, cards, strict=True)])
         return
-    table = Table("name", "eats", "gives", "metric", "precision", "space", "file")
+    table = Table("name", "eats", "gives", "metric", "precision", "space", "from")
     for entry in found:
+        origin = "shipped" if entry.path.parent == zoo_folder() else "cache"
         card = entry.card
         if card is None:
-            table.add_row(entry.path.stem, f"[red]{entry.problem}[/red]", "", "", "", "", str(entry.path))
+            _say(f"{entry.problem}")
             continue
         eats = f"{card.height}x{card.width} {'grey' if card.channels == 1 else 'RGB'}"
-        table.add_row(card.name, eats, f"{card.dimension}-d", card.metric, card.precision, card.fingerprint[:12],
-                      str(entry.path))  # fmt: skip
+        table.add_row(
+            card.name, eats, f"{card.dimension:,}-d", card.metric, card.precision, card.fingerprint[:8], origin
+        )
     _out.print(table)
 
 
@@ -211,6 +228,8 @@ def info(
         _print_json(facts)
         return
     table = Table(show_header=False, title=str(gallery), title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")  # a fingerprint is of use only whole
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
     _out.print(table)

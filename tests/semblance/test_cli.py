@@ -95,6 +95,12 @@ def test_info_says_what_is_inside(run: Run, gallery: Path, tiny_model: Any) -> N
     assert run("info", gallery)[0] == 0
 
 
+def test_version(run: Run) -> None:
+    import semblance
+
+    assert run("--version") == (0, f"{semblance.__version__}\n", "")
+
+
 def test_models_lists_the_zoo(run: Run) -> None:
     code, out, _ = run("models", "--json")
     assert code == 0
