@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import GalleryError, InputError
+from semblance.files import sha256_of
 from semblance.gallery import shards
-from semblance.gallery.atomic import sha256_of
 from semblance.gallery.exact import search_exact
 from semblance.gallery.index import VectorIndex
 from semblance.gallery.manifest import Manifest

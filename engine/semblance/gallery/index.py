@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import GalleryError, InputError
-from semblance.gallery.atomic import Written, sha256_of, write_aside
+from semblance.files import Written, sha256_of, write_aside
 
 if TYPE_CHECKING:
     from usearch.index import Index

@@ -14,7 +14,7 @@ from typing import Any
 
 from semblance.card import ModelCard
 from semblance.errors import CardError, GalleryError
-from semblance.gallery.atomic import write_aside
+from semblance.files import write_whole
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
@@ -81,8 +81,7 @@ class Manifest:
 
     def write(self, gallery: Path) -> None:
         """Put it in place: from this moment on the gallery is what it says."""
-        text = self.to_json()
-        write_aside(gallery / MANIFEST_NAME, lambda aside: _write_text(aside, text))
+        write_whole(gallery / MANIFEST_NAME, self.to_json().encode())
 
     @classmethod
     def read(cls, gallery: Path) -> Manifest:
@@ -165,7 +164,3 @@ def _typed(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, is {value!r}")
     return value
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

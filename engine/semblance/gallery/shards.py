@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from semblance.errors import GalleryError
-from semblance.gallery.atomic import write_aside
+from semblance.files import write_aside
 from semblance.gallery.manifest import TableFile
 
 ERRORS_NAME = "errors.parquet"
