@@ -21,7 +21,8 @@ Array = NDArray[Any]
 
 def fold_into_producer(editor: Editor, node: onnx.NodeProto) -> bool:
     """Conv or Gemm, then Mul, Add, Sub or BatchNormalization by constants: into its weights and bias."""
-    layer = editor.maker(node.input[0])
+    parts = constant_operand(editor, node)
+    layer = editor.maker(node.input[0] if parts is None else parts[0])
     if layer is None or layer.op_type not in ("Conv", "Gemm") or editor.only_user(layer.output[0]) is not node:
         return False
     weights, bias = editor.constant(layer.input[1]), _bias_of(editor, layer)
@@ -83,20 +84,14 @@ def sink_scale(editor: Editor, node: onnx.NodeProto) -> bool:
     return True
 
 
-def fold_dense(editor: Editor, node: onnx.NodeProto) -> bool:
-    """MatMul of [N, K] by a constant, then Add of a bias: one Gemm."""
-    after = editor.only_user(node.output[0])
-    if node.op_type != "MatMul" or after is None or after.op_type != "Add":
+def gemm_of_matmul(editor: Editor, node: onnx.NodeProto) -> bool:
+    """MatMul of [N, K] by a constant matrix: a Gemm, which takes a bias along."""
+    if node.op_type != "MatMul" or len(editor.shape(node.input[0]) or ()) != 2:
         return False
-    parts, weights = constant_operand(editor, after), editor.constant(node.input[1])
-    rank = len(editor.shape(node.input[0]) or ())
-    if parts is None or weights is None or rank != 2 or weights.ndim != 2:
+    weights = editor.constant(node.input[1])
+    if weights is None or weights.ndim != 2:
         return False
-    bias = _channels(parts[1], weights.shape[1], 0)
-    if bias is None:
-        return False
-    name = editor.add_constant(bias.astype(np.float32))
-    editor.replace([node, after], [helper.make_node("Gemm", [*node.input, name], list(after.output))])
+    editor.replace([node], [helper.make_node("Gemm", list(node.input), list(node.output))])
     return True
 
 

@@ -34,6 +34,7 @@ def build_graph(opened: Opened, *, opset: int = 18) -> onnx.ModelProto:
     if opened.original.unit_length:
         model = normalized(model)
     model.graph.name = opened.original.name
+    _state_output_shape(model)
     check(model)
     return model
 
@@ -71,7 +72,8 @@ def named_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     del copy.opset_import[:]
     copy.opset_import.extend(each for each in model.opset_import if each.domain in ("", "ai.onnx"))
     del copy.graph.value_info[:]
-    copy.doc_string, copy.producer_name, copy.producer_version = "", "semblance", ""
+    copy.doc_string = copy.graph.doc_string = copy.producer_version = ""  # they count on, or name a version
+    copy.producer_name = "semblance"
     return inferred(copy)
 
 
@@ -111,6 +113,15 @@ def check(model: onnx.ModelProto) -> None:
     onnx.checker.check_model(model, full_check=True)
     inferred(model)
     dimension_of(model)
+
+
+def _state_output_shape(model: onnx.ModelProto) -> None:
+    """[N, D] with D as a number: the converter may leave a name there, another one each time."""
+    shape = known_shapes(inferred(model))[model.graph.output[0].name]
+    sizes = model.graph.output[0].type.tensor_type.shape.dim
+    for size, known in zip(sizes, shape, strict=True):
+        if known is not None:
+            size.dim_value = known
 
 
 def _length_node(model: onnx.ModelProto) -> onnx.NodeProto:

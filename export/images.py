@@ -37,14 +37,14 @@ def parity_images(original: Original, count: int, *, allow_download: bool = True
     """`count` images for that original, fewer where fewer are at hand."""
     if original.channels == 3 and (archive := find_photographs()) is not None:
         pictures = list(read_photographs(archive, count))
-        return ParityImages(_fitted(pictures, original), f"{len(pictures)} photographs of Caltech101")
+        return ParityImages(_fitted(pictures, original), f"{len(pictures):,} photographs of Caltech101")
     try:
         garments, _ = fashion_mnist("test", allow_download=allow_download)
     except SourceError:
         drawn = _drawn(count, original)
-        return ParityImages(drawn, f"{count} drawn patterns (no real images on this machine)")
+        return ParityImages(drawn, f"{count:,} drawn patterns (no real images on this machine)")
     garments = garments[:count, ..., None]  # [N, 28, 28, 1]
-    described = f"{len(garments)} of the Fashion-MNIST test images"
+    described = f"{len(garments):,} of the Fashion-MNIST test images"
     if original.channels == 3:
         garments, described = garments.repeat(3, axis=-1), f"{described} (no photographs on this machine)"
     return ParityImages(_fitted(list(garments), original), described)

@@ -273,7 +273,7 @@ def _single_channel(editor: Editor, node: onnx.NodeProto, axis: int, rank: int) 
 def _order(editor: Editor, node: onnx.NodeProto) -> np.ndarray | None:
     """The permutation that a Gather applies to a whole axis; None for any other node."""
     order = editor.constant(node.input[1]) if node.op_type == "Gather" else None
-    shape = editor.shape(node.output[0])
+    shape = editor.shape(node.input[0])
     if order is None or order.ndim != 1 or shape is None or shape[attribute(node, "axis", 0)] != len(order):
         return None
     return order if sorted(order) == list(range(len(order))) else None

@@ -34,25 +34,25 @@ def neighbour_overlap(first: Matrix, second: Matrix, *, metric: Metric, k: int =
 
 def nearest(vectors: Matrix, *, metric: Metric, k: int) -> list[NDArray[np.intp]]:
     """The rows of the k nearest to each row, nearest first, as blocks [n, k]; k < N."""
-    lengths = np.concatenate([np.linalg.norm(block.astype(np.float64), axis=1) for block in _rows(vectors)])  # [N]
+    squares = np.concatenate([np.square(block.astype(np.float64)).sum(axis=1) for block in _rows(vectors)])  # [N]
     found = []
     for start in range(0, len(vectors), _ROWS):
-        distances = _distances(vectors, lengths, slice(start, start + _ROWS), metric)  # [n, N]
+        distances = _distances(vectors, squares, slice(start, start + _ROWS), metric)  # [n, N]
         own = np.arange(len(distances))
         distances[own, start + own] = np.inf
         found.append(_smallest(distances, k))
     return found
 
 
-def _distances(vectors: Matrix, lengths: NDArray[np.float64], rows: slice, metric: Metric) -> NDArray[np.float64]:
+def _distances(vectors: Matrix, squares: NDArray[np.float64], rows: slice, metric: Metric) -> NDArray[np.float64]:
     """[n, N]: 1 - cosine, or squared Euclidean; a zero vector has cosine 0 with everything."""
-    products = np.zeros((len(lengths[rows]), len(vectors)))  # [n, N]
+    products = np.zeros((len(squares[rows]), len(vectors)))  # [n, N]
     for start in range(0, vectors.shape[1], _COLUMNS):
         part = vectors[:, start : start + _COLUMNS].astype(np.float64)  # [N, d]
         products += part[rows] @ part.T
     if metric == "l2sq":
-        return lengths[rows, None] ** 2 + lengths**2 - 2 * products
-    safe = np.where(lengths > 0, lengths, 1.0)
+        return squares[rows, None] + squares - 2 * products
+    safe = np.sqrt(np.where(squares > 0, squares, 1.0))
     return 1.0 - products / safe[rows, None] / safe
 
 

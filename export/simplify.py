@@ -30,7 +30,7 @@ RULES: tuple[Rule, ...] = (
     moves.drop_tile,
     moves.pool_globally,
     moves.permute_dense,
-    folds.fold_dense,
+    folds.gemm_of_matmul,
     folds.fold_into_producer,
     folds.sink_scale,
     folds.fold_scale_into_conv,
