@@ -7,6 +7,7 @@ that is told in one line, 2 a usage error.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,11 +93,12 @@ def demo(
         table.add_row(name, form.format(fields[value]))
     _out.print(table)
     query = result.queries[0]
+    program = "semblance" if shutil.which("semblance") else sys.argv[0]  # not on the path where nothing was activated
     _out.print(f"Contact sheet: {result.sheet}\nTry next:", highlight=False, soft_wrap=True)
     for command in (
-        f"semblance search {result.gallery} {query} -k 5 --sheet found.png",
-        f"semblance info {result.gallery}",
-        "semblance embed YOUR_FOLDER --model siamese --out my-gallery",
+        f"{program} search {result.gallery} {query} -k 5 --sheet found.png",
+        f"{program} info {result.gallery}",
+        f"{program} embed YOUR_FOLDER --model siamese --out my-gallery",
     ):
         _out.print(f"  {command}", highlight=False, soft_wrap=True)
 
