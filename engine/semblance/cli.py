@@ -7,7 +7,9 @@ that is told in one line, 2 a usage error.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +31,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_out = Console()
-_err = Console(stderr=True)
+# Names of files and labels are printed as they are: brackets in them are no markup, nor are colons an emoji
+_out = Console(markup=False, emoji=False, highlight=False)
+_err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="A name that `semblance models` lists, or an ONNX file.")]
@@ -42,17 +45,19 @@ Threads = Annotated[
 
 def main() -> None:
     """Run the command line; a user's mistake becomes one line on stderr and status 1."""
+    logging.basicConfig(format="%(message)s")  # to stderr
+    logging.getLogger("semblance").setLevel(logging.INFO)  # a download says so
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except SemblanceError as error:
         print(f"semblance: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("semblance: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader of our output, say `head`, has gone
-        sys.stderr.close()
-        raise SystemExit(0) from None
+
+
+def _stop(number: int, frame: object) -> None:
+    """A polite kill ends as Ctrl-C does: what was half made is removed on the way out."""
+    raise SystemExit(128 + number)
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,7 +91,7 @@ def demo(
         _print_json(fields)
         return
     title = f"{result.data}: {result.num_queries:,} queries against {result.num_gallery:,} images, {result.model}"
-    _out.print(title, highlight=False, soft_wrap=True)
+    _out.print(title, soft_wrap=True)
     table = Table("figure")
     table.add_column("value", justify="right")
     for name, value, form in _DEMO_ROWS:
@@ -94,13 +99,13 @@ def demo(
     _out.print(table)
     query = result.queries[0]
     program = "semblance" if shutil.which("semblance") else sys.argv[0]  # not on the path where nothing was activated
-    _out.print(f"Contact sheet: {result.sheet}\nTry next:", highlight=False, soft_wrap=True)
+    _out.print(f"Contact sheet: {result.sheet}\nTry next:", soft_wrap=True)
     for command in (
         f"{program} search {result.gallery} {query} -k 5 --sheet found.png",
         f"{program} info {result.gallery}",
         f"{program} embed YOUR_FOLDER --model siamese --out my-gallery",
     ):
-        _out.print(f"  {command}", highlight=False, soft_wrap=True)
+        _out.print(f"  {command}", soft_wrap=True)
 
 
 _DEMO_ROWS = (
@@ -170,9 +175,9 @@ def embed(
         _print_json({"gallery": out, "model": encoder.card.name, "runs_on": encoder.description, **asdict(report)})
         return
     _out.print(f"{out}: {report.num_images:,} images, {report.num_errors:,} unusable, "
-               f"{report.images_per_sec:,.0f} images/s", highlight=False, soft_wrap=True)  # fmt: skip
+               f"{report.images_per_sec:,.0f} images/s", soft_wrap=True)  # fmt: skip
     if report.num_errors:
-        _out.print(f"The unusable ones, with the reason: {out / 'errors.parquet'}", highlight=False)
+        _out.print(f"The unusable ones, with the reason: {out / 'errors.parquet'}")
 
 
 @app.command()
@@ -190,13 +195,15 @@ def search(
     """Find the K pictures of GALLERY nearest to each IMAGE."""
     from semblance.gallery.gallery import VectorGallery
     from semblance.inference.encoder import Encoder
-    from semblance.search import Gallery
+    from semblance.search import Gallery, load_encoder
 
     vectors = VectorGallery.open(gallery)
     vectors.check_k(k)
-    encoder = Encoder.load(
-        model or vectors.card.name, backend=backend, threads=threads, max_batch=min(len(images), 32), warm_up=False
-    )
+    max_batch = min(len(images), 32)
+    if model is None:
+        encoder = load_encoder(vectors, backend=backend, threads=threads, max_batch=max_batch, warm_up=False)
+    else:
+        encoder = Encoder.load(model, backend=backend, threads=threads, max_batch=max_batch, warm_up=False)
     opened = Gallery(vectors, encoder)
     hits = opened.hits(images, k, exact=exact)
     if sheet is not None:
@@ -215,7 +222,7 @@ def search(
             table.add_row(str(rank), f"{hit.distance:.4f}", hit.label or "", str(hit.key), hit.uri)
         _out.print(table)
     if sheet is not None:
-        _out.print(f"Contact sheet: {sheet}", highlight=False)
+        _out.print(f"Contact sheet: {sheet}")
 
 
 @app.command()
@@ -263,7 +270,7 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _say(text: str) -> None:
-    _err.print(text, highlight=False, soft_wrap=True)
+    _err.print(text, soft_wrap=True)
 
 
 def _print_json(document: Any) -> None:

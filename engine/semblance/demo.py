@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from semblance import metrics
 from semblance.draw import save_png
 from semblance.errors import GalleryError, SourceError
-from semblance.gallery.manifest import MANIFEST_NAME
+from semblance.gallery.manifest import MANIFEST_NAME, Manifest
 from semblance.inference.encoder import Encoder
 from semblance.inputs.datasets import CLASSES, fashion_mnist
 from semblance.inputs.sources import open_source
@@ -28,6 +28,7 @@ from semblance.search import Gallery
 from semblance.sheet import save_sheet
 
 MODEL = "siamese"
+_REAL, _DRAWN = "fashion-mnist:train", "drawn-fashion:train"
 DEPTH = 10  # neighbours per query
 _SHEET_DEPTH = 5
 _NUM_TIMED = 1000
@@ -63,17 +64,26 @@ class DemoResult:
     queries: tuple[Path, ...]  # pictures to search with next
 
 
-def run_demo(folder: Path, *, stand_in: bool = False, say: Say, progress: Progress | None = None) -> DemoResult:
+def run_demo(
+    folder: Path,
+    *,
+    stand_in: bool = False,
+    num_images: tuple[int, int] | None = None,
+    say: Say,
+    progress: Progress | None = None,
+) -> DemoResult:
     """Run the whole demo into `folder`; `say` hears each step. An earlier demo's gallery there is replaced.
 
-    Raises GalleryError where something else is in the way.
+    With `stand_in` the drawn pictures are used even where Fashion-MNIST is at hand; `num_images` (gallery, queries)
+    makes fewer of them. Raises GalleryError where something is in the way that no demo made.
     """
-    data, images, labels = _load_queries(stand_in, say)
-    source = open_source(f"{data}:train")
+    path = _claimed(folder)
+    data, images, labels = _load_data(stand_in, num_images, say)
+    source = open_source(data)
     encoder = Encoder.load(MODEL)
 
     say(f"Embedding and indexing {len(source):,} images with {encoder.card.name!r} ({encoder.description})")
-    gallery = Gallery.build(source, encoder, _fresh(folder / "gallery"), progress=progress)
+    gallery = Gallery.build(source, encoder, path, progress=progress)
     report = gallery.report
     assert report is not None  # this very call built it
 
@@ -90,7 +100,7 @@ def run_demo(folder: Path, *, stand_in: bool = False, say: Say, progress: Progre
     queries = [_save_query(folder, images[row], CLASSES[labels[row]], row) for row in shown]
     _save_sheet(folder / "neighbours.png", gallery, images[shown], [CLASSES[labels[row]] for row in shown])
     return DemoResult(
-        data={"fashion-mnist": "Fashion-MNIST"}.get(data, "a stand-in drawn by code"),
+        data="Fashion-MNIST" if data == _REAL else "A stand-in drawn by code",
         model=encoder.card.name,
         runs_on=encoder.description,
         num_gallery=len(gallery),
@@ -101,29 +111,44 @@ def run_demo(folder: Path, *, stand_in: bool = False, say: Say, progress: Progre
         build_images_per_sec=report.images_per_sec,
         query_p50_ms=p50,
         query_p99_ms=p99,
-        gallery=folder / "gallery",
+        gallery=path,
         sheet=folder / "neighbours.png",
         queries=tuple(queries[:3]),
     )
 
 
-def _load_queries(stand_in: bool, say: Say) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
-    """The data set's name for `open_source`, and its test images [N, 28, 28] and labels [N]."""
+def _load_data(
+    stand_in: bool, num_images: tuple[int, int] | None, say: Say
+) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+    """The gallery's source by its name for `open_source`, and the queries: images [N, 28, 28] and labels [N]."""
     if not stand_in:
         try:
-            return "fashion-mnist", *fashion_mnist("test")
+            return _REAL, *fashion_mnist("test")
         except SourceError as error:
             say(f"{error}\nGoing on with a stand-in drawn by code: the figures below are not Fashion-MNIST's.")
-    return "drawn-fashion", *drawn_fashion("test")
+    if num_images is None:
+        return _DRAWN, *drawn_fashion("test")
+    return f"{_DRAWN}:{num_images[0]}", *drawn_fashion("test", num_images=num_images[1])
 
 
-def _fresh(path: Path) -> Path:
-    """`path`, with an earlier demo's gallery there removed; anything else in the way is left alone and refused."""
+def _claimed(folder: Path) -> Path:
+    """Where the gallery goes: a place that is free, or holds what an earlier demo left, finished or not."""
+    path, marker = folder / "gallery", folder / ".semblance-demo"
     if path.exists():
-        if not (path / MANIFEST_NAME).is_file():
-            raise GalleryError(f"{path} is in the way and no gallery; move it, or give another folder with --out")
+        if not marker.is_file() or not _is_ours(path):
+            raise GalleryError(f"{path} is in the way and no demo made it; move it, or give another folder with --out")
         shutil.rmtree(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.write_text("`semblance demo` may replace the gallery beside this file.\n")
+    except OSError as error:
+        raise GalleryError(f"{folder} cannot be written ({error}); give another folder with --out") from error
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    """A demo's gallery, or one that a demo was killed in."""
+    return not (path / MANIFEST_NAME).exists() or Manifest.read(path).source.startswith((_REAL, _DRAWN))
 
 
 def _score(found: NDArray[np.int64], labels: NDArray[np.uint8], class_sizes: NDArray[np.int64]) -> dict[str, float]:

@@ -10,14 +10,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
-from semblance.errors import SpaceMismatch
-from semblance.gallery.build import BuildReport, build
+from semblance.errors import ModelNotFound, SpaceMismatch
+from semblance.gallery.build import SHARD_ROWS, BuildReport, IndexOptions, build
 from semblance.gallery.gallery import Neighbours, VectorGallery
 from semblance.inference.encoder import Encoder, Image
 from semblance.inference.session import available_threads
@@ -37,9 +36,12 @@ class Hit:
 class Gallery:
     """A gallery with the encoder of its space.
 
-    >>> encoder = Encoder.load("siamese")
-    >>> gallery = Gallery.build("photos/", encoder, "photos.gallery")    # doctest: +SKIP
-    >>> Gallery.open("photos.gallery").search(["a.jpg"], k=5).distances  # doctest: +SKIP
+    >>> import tempfile
+    >>> path = f"{tempfile.mkdtemp()}/drawn.gallery"
+    >>> gallery = Gallery.build("drawn-fashion:train:100", Encoder.load("siamese"), path)
+    >>> found = Gallery.open(path).search(np.zeros((2, 28, 28), np.uint8), k=5)
+    >>> found.keys.shape, found.distances.shape, found.counts.tolist()
+    ((2, 5), (2, 5), [5, 5])
     """
 
     def __init__(self, vectors: VectorGallery, encoder: Encoder | None = None) -> None:
@@ -48,6 +50,7 @@ class Gallery:
         Raises SpaceMismatch where the encoder belongs to another embedding space.
         """
         self.vectors = vectors
+        self.report: BuildReport | None = None  # of the build, where this object built the gallery
         self._encoder = encoder
         if encoder is not None:
             _check_space(vectors, encoder)
@@ -59,22 +62,34 @@ class Gallery:
         encoder: Encoder,
         path: str | os.PathLike[str],
         *,
+        batch: int | None = None,
+        workers: int | None = None,
+        shard_rows: int = SHARD_ROWS,
+        index: IndexOptions | None = None,
+        deterministic: bool = False,
         progress: Callable[[int, int], None] | None = None,
-        **options: Any,
     ) -> Gallery:
         """Embed all of `source` into a new gallery at `path` and open it.
 
-        `source` is a Source or what `open_source` takes; `options` are those of `gallery.build.build`. Pictures that
-        cannot be used are listed in the gallery's errors.parquet. Raises SourceError, GalleryError.
+        `source` is a Source or what `open_source` takes; the options are those of `gallery.build.build`. Pictures that
+        cannot be used are listed in the gallery's errors.parquet. Raises SourceError, GalleryError, InputError.
         """
         if isinstance(source, (str, os.PathLike)):
             source = open_source(source)
-        report = build(source, encoder, Path(path), progress=progress, **options)
+        report = build(
+            source,
+            encoder,
+            Path(path),
+            batch=batch,
+            workers=workers,
+            shard_rows=shard_rows,
+            index=index,
+            deterministic=deterministic,
+            progress=progress,
+        )
         gallery = cls.open(path, encoder)
         gallery.report = report
         return gallery
-
-    report: BuildReport | None = None  # of the build, where this object built the gallery
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], encoder: Encoder | None = None) -> Gallery:
@@ -90,7 +105,7 @@ class Gallery:
     def encoder(self) -> Encoder:
         """The encoder of its space, loaded by the name in the manifest where none was given."""
         if self._encoder is None:
-            encoder = Encoder.load(self.card.name, max_batch=16)
+            encoder = load_encoder(self.vectors, max_batch=16)
             _check_space(self.vectors, encoder)
             self._encoder = encoder
         return self._encoder
@@ -125,6 +140,28 @@ class Gallery:
     def search_vectors(self, queries: NDArray[np.float32], k: int = 10, *, exact: bool = False) -> Neighbours:
         """The same for embeddings of this space, [Q, D] float32."""
         return self.vectors.search(queries, k=k, exact=exact, threads=available_threads())
+
+
+def load_encoder(
+    vectors: VectorGallery,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_batch: int | None = None,
+    warm_up: bool = True,
+) -> Encoder:
+    """The model that made a gallery, by the name in its manifest; the options are those of `Encoder.load`.
+
+    Raises ModelNotFound where it is neither shipped nor in the cache.
+    """
+    name = vectors.card.name
+    try:
+        return Encoder.load(name, backend=backend, threads=threads, max_batch=max_batch, warm_up=warm_up)
+    except ModelNotFound as error:
+        raise ModelNotFound(
+            f"gallery {vectors.path} was made with model {name!r} ({vectors.fingerprint[:12]}), which is neither "
+            "shipped nor in the cache; give its file: --model FILE.onnx, or Gallery.open(path, Encoder.load(FILE))"
+        ) from error
 
 
 def _check_space(vectors: VectorGallery, encoder: Encoder) -> None:

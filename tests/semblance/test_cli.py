@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +88,33 @@ def test_search_writes_a_sheet_with_the_pictures(run: Run, gallery: Path, photos
     assert len(np.unique(pixels)) > 100  # noise pictures are on it, not only white paper
 
 
+def test_brackets_in_names_are_no_markup(run: Run, photos: Path, tiny_model: Any, tmp_path: Path) -> None:
+    odd = tmp_path / "g [b]x[/b] :smile:"
+    (photos / "cats" / "01.png").rename(photos / "cats" / "cat[final].png")
+    code, out, err = run("embed", photos, "--model", tiny_model.path, "--out", odd)
+    assert code == 0, err
+    assert str(odd) in out.replace("\n", "")
+    code, out, err = run("search", odd, photos / "cats" / "cat[final].png", "-k", 1, "--model", tiny_model.path)
+    assert code == 0, err
+    assert "cats/cat[final].png" in out
+    assert "[/b]" in run("info", odd)[1]
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_build_that_is_stopped_leaves_nothing_behind(tmp_path: Path, which: signal.Signals) -> None:
+    command = [sys.executable, "-c", "from semblance.cli import main; main()"]
+    command += ["embed", "drawn-fashion:train", "--out", str(tmp_path / "new" / "gallery")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "new" / "gallery" / "shards").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(which)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + which
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_info_says_what_is_inside(run: Run, gallery: Path, tiny_model: Any) -> None:
     code, out, _ = run("info", gallery, "--json")
     facts = json.loads(out)
@@ -130,10 +160,10 @@ def test_mistakes_with_sources(run: Run, tiny_model: Any, tmp_path: Path) -> Non
     (only_broken / "x.jpg").write_bytes(b"no picture")
     for source, expected in (
         ("no/such/folder", "no/such/folder"),
-        (tmp_path / "empty", "empty"),
+        (tmp_path / "empty", "a folder without images"),
         (tmp_path / "text.npy", "text.npy"),
         (tmp_path / "floats.npy", "float32"),
-        (only_broken, "x.jpg|no .*image|none"),
+        (only_broken, "none of the 1 pictures.*x.jpg: .*not an image"),
     ):
         out = tmp_path / "out"
         message = one_line(run("embed", source, "--model", tiny_model.path, "--out", out))
@@ -166,8 +196,8 @@ def test_mistakes_with_models(run: Run, photos: Path, tiny_model: Any, tmp_path:
 def test_mistakes_with_searches(run: Run, gallery: Path, photos: Path, tiny_model: Any, tmp_path: Path) -> None:
     query = photos / "cats" / "01.png"
     mine = ("--model", tiny_model.path)
-    assert "k" in one_line(run("search", gallery, query, "-k", 0, *mine))
-    assert "12" in one_line(run("search", gallery, query, "-k", 13, *mine))
+    for k in (0, 13):
+        assert re.search(rf"^semblance: k must .*12.*{k}", one_line(run("search", gallery, query, "-k", k, *mine)))
     assert "no such file" in one_line(run("search", gallery, tmp_path / "none.png", *mine))
     assert "not an image" in one_line(run("search", gallery, photos / "dogs" / "broken.jpg", *mine))
     assert "nowhere" in one_line(run("search", tmp_path / "nowhere", query, *mine))

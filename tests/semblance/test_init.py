@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import importlib.metadata
+import pkgutil
 import subprocess
 import sys
+
+import numpy
+import pytest
 
 import semblance
 
@@ -26,6 +33,16 @@ def test_the_whole_engine_imports_nothing_that_belongs_to_training_or_drawing() 
         f"print([name for name in {FORBIDDEN!r} if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.walk_packages(semblance.__path__, "semblance.")])
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, extraglobs={"np": numpy}).failed == 0
+
+
+def test_the_package_says_the_version_it_was_installed_as() -> None:
+    assert importlib.metadata.version("semblance") == semblance.__version__
 
 
 def test_opencv_is_the_one_without_a_window_system() -> None:

@@ -65,7 +65,7 @@ def test_the_gallerys_own_model_is_loaded_by_name(
     gallery: Gallery, images: Any, tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEMBLANCE_HOME", str(tmp_path / "home"))
-    with pytest.raises(ModelNotFound, match="tiny"):
+    with pytest.raises(ModelNotFound, match=r"made with model 'tiny'.*--model FILE\.onnx"):
         Gallery.open(gallery.vectors.path).search(images[:1], k=1)
     (tmp_path / "home" / "models").mkdir(parents=True)
     (tmp_path / "home" / "models" / "tiny.onnx").write_bytes(tiny_model.path.read_bytes())

@@ -45,19 +45,33 @@ def work_ahead(
         yield from map(work, items)
         return
     bound = 2 * workers if ahead is None else max(1, ahead)
-    pending: deque[Future[list[R]]] = deque()
+    pending: deque[Future[tuple[list[R], Exception | None]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="semblance-ahead") as pool:
         try:
             for batch in in_batches(items, chunk):
                 pending.append(pool.submit(_work_on, work, batch))
                 if len(pending) >= bound:
-                    yield from pending.popleft().result()
+                    yield from _delivered(pending.popleft())
             while pending:
-                yield from pending.popleft().result()
+                yield from _delivered(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
 
 
-def _work_on(work: Callable[[T], R], batch: list[T]) -> list[R]:
-    return [work(item) for item in batch]
+def _work_on(work: Callable[[T], R], batch: list[T]) -> tuple[list[R], Exception | None]:
+    """The results up to the first exception, and that."""
+    results: list[R] = []
+    try:
+        for item in batch:
+            results.append(work(item))
+    except Exception as error:
+        return results, error
+    return results, None
+
+
+def _delivered(future: Future[tuple[list[R], Exception | None]]) -> Iterator[R]:
+    results, error = future.result()
+    yield from results
+    if error is not None:
+        raise error

@@ -20,6 +20,7 @@ from semblance.inference.models import find_model
 from semblance.inference.session import Session, available_threads
 from semblance.inputs.decode import decode
 from semblance.inputs.resize import resize
+from semblance.options import checked_count
 
 Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]  # a file, an encoded picture, or pixels [H, W(, C)]
 
@@ -35,7 +36,7 @@ class Encoder:
     def __init__(self, session: Session, *, workers: int | None = None) -> None:
         """Wrap a loaded session; `workers` threads decode (default: as many as the process may use)."""
         self._session = session
-        self._workers = available_threads() if workers is None else workers
+        self._workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
 
     @classmethod
     def load(
@@ -97,11 +98,19 @@ class Encoder:
             return self.run(pictures)
         out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
         done = 0
-        prepared = work_ahead(pictures, self.prepare, workers=self._workers, chunk=min(16, self.max_batch))
+        chunk = min(16, self.max_batch)
+        prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=self._workers, chunk=chunk)
         for batch in in_batches(prepared, self.max_batch):
             out[done : done + len(batch)] = self.run(np.stack(batch))
             done += len(batch)
         return out
+
+    def _prepare_numbered(self, numbered: tuple[int, Image]) -> NDArray[np.uint8]:
+        number, image = numbered
+        try:
+            return self.prepare(image)
+        except ImageError as error:
+            raise ImageError(f"picture {number}: {error}") from error
 
     @property
     def _input_shape(self) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard, read_card
-from semblance.errors import InputError, ModelError
+from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference import backends
+from semblance.options import checked_count
 
 _SMALL_INPUT = 64 * 64 * 3  # up to here a batch of 256 fits the caches and pays; photographs are compute-bound by 32
 
@@ -42,13 +43,12 @@ class Session:
         `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
         are at least 1, else InputError. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
         """
-        for name, value in (("threads", threads), ("max_batch", max_batch)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, is {value}")
+        threads = available_threads() if threads is None else checked_count("threads", threads)
         self.card = read_card(model)
-        self._runner = backends.load(model, backend, threads=threads or available_threads())
+        max_batch = self._default_max_batch() if max_batch is None else checked_count("max_batch", max_batch)
+        self._runner = backends.load(model, backend, threads=threads)
         self.description = self._runner.description
-        self.buckets = _buckets(max_batch or self._default_max_batch())
+        self.buckets = _buckets(max_batch)
         self._check_graph(model)
 
     @property
@@ -83,20 +83,25 @@ class Session:
         return padded
 
     def _check_images(self, images: NDArray[np.uint8]) -> None:
-        if images.dtype != np.uint8 or images.shape[1:] != self._shape:
+        is_array = isinstance(images, np.ndarray)
+        if not is_array or images.dtype != np.uint8 or images.shape[1:] != self._shape:
+            given = f"{images.dtype} {list(images.shape)}" if is_array else type(images).__name__
             raise InputError(
-                f"{self.card.name} eats uint8 [N, {', '.join(map(str, self._shape))}], "
-                f"was given {images.dtype} {list(images.shape)}"
+                f"{self.card.name} eats uint8 [N, {', '.join(map(str, self._shape))}], was given {given}; "
+                "`Encoder.embed` takes pictures of any size"
             )
 
     def _check_graph(self, model: Path) -> None:
         """A card that does not fit its own graph is found at load, with one image, and not in a gallery later."""
         try:
-            shape = self._runner.run(np.zeros((1, *self._shape), np.uint8)).shape
-        except Exception as error:  # runtimes raise classes of their own
+            embedding = self._runner.run(np.zeros((1, *self._shape), np.uint8))
+        except BackendError as error:
             raise ModelError(f"{model}: its graph does not take what its card says ({error})") from error
-        if shape != (1, self.card.dimension):
-            raise ModelError(f"{model}: its card says {self.card.dimension} dimensions, its graph gives {shape}")
+        if embedding.shape != (1, self.card.dimension) or embedding.dtype != np.float32:
+            raise ModelError(
+                f"{model}: its card says float32 [N, {self.card.dimension}], its graph gives {embedding.dtype} "
+                f"{list(embedding.shape)}; export the model again"
+            )
 
     def _default_max_batch(self) -> int:
         return 256 if self.card.height * self.card.width * self.card.channels <= _SMALL_INPUT else 32

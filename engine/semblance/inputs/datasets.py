@@ -23,7 +23,6 @@ from semblance.errors import InputError, SourceError
 from semblance.files import write_whole
 from semblance.home import home
 from semblance.inputs.idx import read_idx
-from semblance.inputs.standin import drawn_fashion as drawn_fashion
 
 Split = Literal["train", "test"]
 

@@ -249,7 +249,8 @@ _ACCEPTED = (
 def open_source(spec: str | os.PathLike[str]) -> Source:
     """The source that `spec` names: a folder, an idx, npy or image file, or a data set.
 
-    The data sets are "fashion-mnist[:train|:test]", and "drawn-fashion:train|:test", which stands in for it offline.
+    The data sets are "fashion-mnist[:train|:test]", and "drawn-fashion:train|test[:NUMBER]", which stands in for it
+    offline.
 
     A folder that is itself called fashion-mnist is named by ./fashion-mnist, or by a Path.
     Raises SourceError for a place that is missing, of no known kind, empty or damaged.
@@ -258,6 +259,8 @@ def open_source(spec: str | os.PathLike[str]) -> Source:
         return _fashion_mnist(spec)
     if isinstance(spec, str) and spec.partition(":")[0] == "drawn-fashion":
         return _drawn_fashion(spec)
+    if not os.fspath(spec):
+        raise SourceError(f"the source is an empty name; expected {_ACCEPTED}")  # Path("") would be the current folder
     path = Path(spec)
     if path.is_dir():
         return FolderSource(path)
@@ -294,10 +297,12 @@ def _drawn_fashion(spec: str) -> Source:
     from semblance.inputs.datasets import CLASSES
     from semblance.inputs.standin import drawn_fashion
 
-    splits: dict[str, Literal["train", "test"]] = {"drawn-fashion:train": "train", "drawn-fashion:test": "test"}
-    if spec not in splits:
-        raise SourceError(f"{spec}: no such part of the drawn stand-in; expected {' or '.join(splits)}")
-    images, labels = drawn_fashion(splits[spec])
+    splits: dict[str, Literal["train", "test"]] = {"train": "train", "test": "test"}
+    _, _, part = spec.partition(":")
+    split, _, number = part.partition(":")
+    if split not in splits or (number and not number.isdecimal()):
+        raise SourceError(f"{spec}: no such part of the drawn stand-in; expected drawn-fashion:train or :test[:NUMBER]")
+    images, labels = drawn_fashion(splits[split], num_images=int(number) if number else None)
     return ArraySource(images, labels=[CLASSES[label] for label in labels], name=spec)
 
 

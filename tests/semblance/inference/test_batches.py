@@ -55,9 +55,10 @@ def test_never_reads_further_ahead_than_its_bound() -> None:
         assert len(taken) <= consumed + 3 * 5
 
 
-def test_an_exception_comes_in_its_place() -> None:
-    results = work_ahead(range(10), lambda item: 1 // (item - 6), workers=2, chunk=2)
-    assert [next(results) for _ in range(6)] == [1 // (item - 6) for item in range(6)]
+@pytest.mark.parametrize(("workers", "chunk"), [(0, 1), (2, 1), (2, 2), (2, 4), (3, 100)])
+def test_an_exception_comes_in_its_place(workers: int, chunk: int) -> None:
+    results = work_ahead(range(10), lambda item: 1 // (item - 7), workers=workers, chunk=chunk)
+    assert [next(results) for _ in range(7)] == [1 // (item - 7) for item in range(7)]
     with pytest.raises(ZeroDivisionError):
         next(results)
 

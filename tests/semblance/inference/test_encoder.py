@@ -72,11 +72,18 @@ def test_one_path_or_one_encoded_picture_gives_one_row(encoder: Encoder, tmp_pat
         ([b"not a picture"], "not an image"),
         (["no/such/file.png"], "no such file"),
         ([7], "int"),
+        ([np.zeros((8, 8), np.uint8), b"no"], "picture 1: 2 bytes: not an image"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(encoder: Encoder, images: Any, message: str) -> None:
     with pytest.raises((ImageError, InputError), match=message):
         encoder.embed(images)
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5])
+def test_a_wrong_number_of_workers_is_refused_at_load(tiny_model: Any, workers: Any) -> None:
+    with pytest.raises(InputError, match="workers"):
+        Encoder.load(tiny_model.path, workers=workers)
 
 
 def test_an_unknown_model_lists_what_is_here_and_how_to_get_more() -> None:

@@ -272,6 +272,33 @@ def test_fashion_mnist_is_opened_by_name(fashion_mnist_dir: Path, monkeypatch: p
         open_source("fashion-mnist:valid")
 
 
+def test_the_stand_in_is_opened_by_name_as_large_as_it_is_wanted() -> None:
+    source = open_source("drawn-fashion:test:30")
+    assert (len(source), source.name) == (30, "drawn-fashion:test:30")
+    assert {item.label for item in source} == set(CLASSES)
+    assert len(open_source("drawn-fashion:test")) == 10_000
+    for spec in ("drawn-fashion", "drawn-fashion:valid", "drawn-fashion:test:x"):
+        with pytest.raises(SourceError, match="drawn-fashion:train"):
+            open_source(spec)
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(SourceError, match="empty name"):
+        open_source("")
+
+
+def test_names_of_places_hold_from_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, "photos/1.png")
+    np.save(tmp_path / "mine.npy", PIXELS)
+    write_idx(tmp_path / "some.idx", PIXELS)
+    monkeypatch.chdir(tmp_path)
+    names = {spec: open_source(spec).name for spec in ("photos", "mine.npy", "some.idx", "photos/1.png")}
+    monkeypatch.chdir("/")
+    for spec, name in names.items():
+        assert name == str(tmp_path / spec)
+        assert len(open_source(name)) > 0
+
+
 def test_what_is_no_source_is_told_what_would_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     for path in (tmp_path / "gone", tmp_path / "notes.txt", tmp_path / "gone.npy"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semblance.errors import InputError
-from semblance.inputs.datasets import drawn_fashion
+from semblance.inputs.standin import drawn_fashion
 
 
 def test_it_has_the_form_of_the_real_split() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +68,18 @@ class OrtRunner:
             raise _load_error(model, row, error) from error
         if row.provider not in self._session.get_providers():
             raise BackendError(f"backend {row.name!r} was asked for, and ONNX Runtime loaded {model} without it")
-        self._input = self._session.get_inputs()[0].name
+        _check_signature(model, self._session)
+        self._failures = _failures()
         self.description = f"onnxruntime {ort.__version__}, {row.provider}, {threads} threads"
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[N, H, W, C] uint8 -> [N, D] float32."""
-        embedding: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        """[N, H, W, C] uint8 -> [N, D] float32. Raises BackendError where ONNX Runtime fails."""
+        try:
+            embedding: NDArray[np.float32] = self._session.run(["embedding"], {"image": images})[0]
+        except self._failures as error:
+            raise BackendError(
+                f"{self.description} failed on a batch of {len(images)}: {_first_line(error)}"
+            ) from error
         return embedding
 
 
@@ -103,7 +110,31 @@ def installed_wheels() -> list[str]:
 
 
 def _load_error(model: Path, row: Provider, error: Exception) -> BackendError | ModelError:
-    first_line = str(error).strip().partition("\n")[0]
     if row.name == "cpu":
-        return ModelError(f"{model}: ONNX Runtime cannot load it ({first_line}); export the model again")
-    return BackendError(f"backend {row.name!r} cannot run {model}: {first_line}")
+        return ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again")
+    return BackendError(f"backend {row.name!r} cannot run {model}: {_first_line(error)}")
+
+
+def _check_signature(model: Path, session: Any) -> None:
+    """Names and batch axis as `python -m export` makes them; one fixed at 1 would fail at the second picture."""
+    inputs = {each.name: each.shape for each in session.get_inputs()}
+    outputs = [each.name for each in session.get_outputs()]
+    if list(inputs) != ["image"] or "embedding" not in outputs:
+        raise ModelError(
+            f"{model}: its graph has the inputs {list(inputs)} and outputs {outputs}, expected are `image` and "
+            "`embedding`; export the model with `python -m export`"
+        )
+    if isinstance(inputs["image"][0], int):
+        raise ModelError(f"{model}: its batch axis is fixed at {inputs['image'][0]}; export the model again")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What `run` raises: ONNX Runtime's exceptions have no base of their own, and bad arguments are ValueErrors."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    raised = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*raised, ValueError, RuntimeError)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from typing import Any
 
+import numpy as np
 import pytest
 
 from semblance.errors import BackendError, ModelError, RuntimeMissing
@@ -28,14 +29,42 @@ def test_an_unknown_backend_lists_those_there_are(tiny_model: Any) -> None:
 
 
 def test_a_gpu_asked_for_where_there_is_none_is_an_error_with_the_remedy(tiny_model: Any) -> None:
-    """On a machine with an NVIDIA GPU and its wheel this one loads, and says so."""
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        assert "CUDAExecutionProvider" in backends.load(tiny_model.path, "cuda", threads=1).description
-        return
-    with pytest.raises(BackendError, match=r"CUDAExecutionProvider.*semblance\[gpu\]"):
+        pytest.skip("this onnxruntime has the CUDA provider: what it does is for a test on a GPU")
+    with pytest.raises(BackendError, match=r"CUDAExecutionProvider.*pip install 'semblance\[gpu\]'"):
         backends.load(tiny_model.path, "cuda", threads=1)
+
+
+def test_a_graph_of_other_names_or_a_fixed_batch_is_refused_at_load(tiny_model: Any) -> None:
+    import onnx
+
+    for change, message in (
+        (lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1), "fixed at 1"),
+        (lambda model: _rename(model, "image", "x"), r"inputs \['x'\]"),
+        (lambda model: _rename(model, "embedding", "y"), r"outputs \['y'\]"),
+    ):
+        model = onnx.load(tiny_model.path)
+        change(model)
+        path = tiny_model.path.with_name("changed.onnx")
+        onnx.save(model, path)
+        with pytest.raises(ModelError, match=message):
+            backends.load(path, "cpu", threads=1)
+
+
+def _rename(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = new if value.name == old else value.name
+
+
+def test_what_the_runtime_refuses_is_a_backend_error(tiny_model: Any) -> None:
+    runner = backends.load(tiny_model.path, "cpu", threads=1)
+    with pytest.raises(BackendError, match="batch of 2"):
+        runner.run(np.zeros((2, 9, 8, 1), np.uint8))
 
 
 def test_a_damaged_graph_is_a_model_error(tiny_model: Any) -> None:
