@@ -29,6 +29,8 @@ Shapes = Counter[tuple[int, ...]]
 
 _DOWNLOAD_TIMEOUT_S = 30.0  # of silence: a network that swallows packets must end in an error, not in a hang
 _NUM_CALIBRATION_IMAGES = 16
+_LAST_OF_BRANCH = "_3_bn"  # Keras Applications' name for the batch norm that ends a ResNet's residual branch
+_BRANCH_SCALE = 0.2
 
 
 class WeightsError(SemblanceError):
@@ -139,7 +141,10 @@ def fill_randomly(network: keras.Model, original: Original, seed: int) -> None:
     """Fill with He-normal kernels drawn from `seed`, batch-norm statistics measured on drawn images.
 
     Without those statistics the activations of a deep random network explode or die out, and every image gets the same
-    vector. He et al. 2015, "Delving Deep into Rectifiers", eq. 10: variance 2 / fan-in.
+    vector. He et al. 2015, "Delving Deep into Rectifiers", eq. 10: variance 2 / fan-in. The last scale of a residual
+    branch is small, as it starts out and largely stays in training (Goyal et al. 2017, "Accurate, Large Minibatch SGD",
+    section 5.1, begin at 0): with 1 each block doubles the variance and with it float32's rounding, until ResNet101
+    tells two runtimes apart where it should tell images apart.
     """
     import tensorflow as tf
 
@@ -153,6 +158,8 @@ def fill_randomly(network: keras.Model, original: Original, seed: int) -> None:
 def _draw_array(variable: keras.Variable, generator: np.random.Generator) -> NDArray[np.float32]:
     shape = tuple(variable.shape)
     if len(shape) < 2:
+        if variable.name == "gamma" and variable.path.split("/")[-2].endswith(_LAST_OF_BRANCH):
+            return np.full(shape, _BRANCH_SCALE, np.float32)
         is_one = variable.name in ("gamma", "moving_variance")
         return np.full(shape, float(is_one), np.float32)
     # A depthwise kernel [h, w, C, 1] sums over its window only
