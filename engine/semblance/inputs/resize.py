@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.card import Crop, Resize
+from semblance.card import Crop, ModelCard, Resize
 from semblance.errors import ImageError, InputError
 
 _KERNELS = {
@@ -18,6 +18,14 @@ _KERNELS = {
     "bicubic": cv2.INTER_CUBIC,  # a = -0.75, no antialiasing
     "nearest": cv2.INTER_NEAREST_EXACT,  # half-pixel centres; INTER_NEAREST is off by up to a pixel
 }
+
+
+def fit(pixels: NDArray[np.uint8], card: ModelCard) -> NDArray[np.uint8]:
+    """[H, W, C] uint8, C = 1 or 3 -> [card.height, card.width, C] uint8, by the kernel and crop of a model's card.
+
+    Raises ImageError for an array of another form.
+    """
+    return resize(pixels, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
 
 
 def resize(

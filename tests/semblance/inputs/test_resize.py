@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
-from semblance.inputs.resize import resize
+from semblance.inputs.resize import fit, resize
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
 KERNELS = ["area", "bilinear", "bicubic", "nearest"]
@@ -130,3 +133,17 @@ def test_unknown_options_and_sizes_are_refused() -> None:
         resize(RGB, height=2, width=2, resize="lanczos")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="crop must be"):
         resize(RGB, height=2, width=2, crop="left")  # type: ignore[arg-type]
+
+
+def test_fit_takes_all_four_from_the_card() -> None:
+    card = ModelCard(
+        name="any", height=5, width=7, channels=3, dimension=4, metric="cos", unit_length=False,
+        architecture="any", layer="any", pooling="flatten", preprocess="none", weights_sha256="0" * 64,
+    )  # fmt: skip
+    for kernel in KERNELS:
+        for crop in ("none", "center"):
+            given = replace(card, resize=kernel, crop=crop)  # type: ignore[arg-type]
+            expected = resize(RGB, height=5, width=7, resize=kernel, crop=crop)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(fit(RGB, given), expected)
+    with pytest.raises(ImageError, match=r"expected uint8 \[H, W, 1\]"):
+        fit(RGB[0], card)
