@@ -8,8 +8,6 @@ is written last: until then the folder is no gallery, and if anything fails it i
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,16 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
-from semblance.errors import GalleryError, ImageError, InputError
+from semblance.errors import GalleryError, InputError
 from semblance.gallery import shards
-from semblance.gallery.index import DEFAULT_TYPE, IndexType, VectorIndex
+from semblance.gallery.folder import new_folder, writing
+from semblance.gallery.index import VectorIndex
+from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import IndexFile, Manifest, TableFile
+from semblance.gallery.prepare import Picture, prepare
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.session import available_threads
-from semblance.inputs.decode import decode
-from semblance.inputs.resize import resize
-from semblance.inputs.sources import Item, Source
+from semblance.inputs.sources import Source
+
+__all__ = ["SHARD_ROWS", "BuildReport", "Embedder", "IndexOptions", "build"]
 
 Vectors = NDArray[np.float32]
 
@@ -52,16 +53,6 @@ class Embedder(Protocol):
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [N, card.height, card.width, card.channels] -> float32 [N, D]."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """How the approximate index is built; see `VectorIndex.build`."""
-
-    dtype: IndexType = DEFAULT_TYPE
-    connectivity: int = 16
-    expansion_add: int = 128
-    expansion_search: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +89,6 @@ class _State:
             self.progress(self.num_taken, self.total)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """One decoded and resized picture."""
-
-    row: Row
-    pixels: NDArray[np.uint8]  # [card.height, card.width, card.channels]
-
-
 def build(
     source: Source,
     encoder: Embedder,
@@ -124,8 +107,8 @@ def build(
     `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
     encoder's largest. `deterministic` indexes with one thread, so that the index too is the same to the byte.
     `progress(done, total)` is called as items are done, usable or not.
-    Raises GalleryError where something is in the way or no picture is usable, and whatever the source raises; then
-    nothing is left behind.
+    Raises GalleryError where something is in the way, the disk refuses or no picture is usable, InputError for
+    options that cannot be, and whatever the source and the encoder raise; then nothing is left behind.
     """
     path, index, threads = Path(path), index or IndexOptions(), available_threads()
     batch = encoder.max_batch if batch is None else batch
@@ -133,14 +116,18 @@ def build(
     _check_options(shard_rows=shard_rows, batch=batch, workers=workers, vector_type=vector_type)
     start = time.perf_counter()
     state = _State(len(source), progress)
-    with _new_folder(path):
+    with new_folder(path):
         _write_shards(state, source, encoder, path, shard_rows, batch, workers, vector_type)
         vectors = np.concatenate([np.empty((0, encoder.card.dimension), np.float32), *state.vectors])  # [N, D]
         if len(vectors) == 0:
             raise GalleryError(_nothing_usable(source, state))
         with state.timed("index"):
-            index_file = _write_index(vectors, encoder.card, path, index, threads=1 if deterministic else threads)
-        with state.timed("write"):
+            built = VectorIndex.build(
+                vectors, metric=encoder.card.metric, threads=1 if deterministic else threads, **asdict(index)
+            )
+        with state.timed("index"), writing(path):
+            index_file = _write_index(built, path)
+        with state.timed("write"), writing(path):
             Manifest(
                 card=encoder.card,
                 source=source.name,
@@ -148,7 +135,7 @@ def build(
                     "shard_rows": shard_rows,
                     "batch": batch,
                     "vector_type": vector_type,
-                    "index": {**asdict(index), "deterministic": deterministic},
+                    "index": {**asdict(index), "dtype": built.dtype, "deterministic": deterministic},
                 },
                 columns=state.columns or {},
                 shards=tuple(state.shards),
@@ -178,7 +165,7 @@ def _write_shards(
     card = encoder.card
     prepared = work_ahead(
         enumerate(source),
-        lambda numbered: _prepare(*numbered, card),
+        lambda numbered: prepare(*numbered, card),
         workers=workers,
         chunk=_CHUNK,
         ahead=max(2 * workers, -(-2 * batch // _CHUNK)),
@@ -188,14 +175,14 @@ def _write_shards(
             taken_before = state.num_taken
             rows, vectors = _embed_shard(state, islice(prepared, shard_rows), encoder, batch)
             if state.num_taken > taken_before:
-                with state.timed("write"):
+                with state.timed("write"), writing(path):
                     _write_shard(state, path, rows, vectors, card, vector_type)
             if state.num_taken < taken_before + shard_rows:
                 return
 
 
 def _embed_shard(
-    state: _State, prepared: Iterator[_Picture | ErrorRow], encoder: Embedder, batch: int
+    state: _State, prepared: Iterator[Picture | ErrorRow], encoder: Embedder, batch: int
 ) -> tuple[list[Row], Vectors]:
     """Rows and vectors [n, D] of a shard's usable pictures; batches are full but for the last."""
     rows: list[Row] = []
@@ -212,35 +199,13 @@ def _embed_shard(
         rows += [picture.row for picture in pictures]
 
 
-def _usable(state: _State, prepared: Iterator[_Picture | ErrorRow]) -> Iterator[_Picture]:
+def _usable(state: _State, prepared: Iterator[Picture | ErrorRow]) -> Iterator[Picture]:
     for result in prepared:
         state.num_taken += 1
         if isinstance(result, ErrorRow):
             state.errors.append(result)
         else:
             yield result
-
-
-def _prepare(key: int, item: Item, card: ModelCard) -> _Picture | ErrorRow:
-    """Read, hash, decode and resize one picture; what is wrong with it becomes its error row."""
-    content = item.content
-    if isinstance(content, Path):
-        try:
-            content = content.read_bytes()  # once, for the hash and the decoder
-        except OSError as error:
-            return ErrorRow(key, item.uri, "read", type(error).__name__, f"{item.uri}: {error.strerror or error}")
-    try:
-        pixels = decode(content, channels=card.channels)
-        resized = resize(pixels, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
-    except ImageError as error:
-        return ErrorRow(key, item.uri, "decode", type(error).__name__, str(error))
-    height, width = pixels.shape[:2]
-    return _Picture(Row(key, item.uri, _sha256(content), width, height, item.label, item.columns), resized)
-
-
-def _sha256(content: bytes | NDArray[np.uint8]) -> str:
-    buffer = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-    return hashlib.sha256(buffer).hexdigest()
 
 
 def _write_shard(
@@ -276,33 +241,14 @@ def _vector_problem(vector: Vectors, card: ModelCard, vector_type: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Index, folder, options
+# Index, options
 
 
-def _write_index(vectors: Vectors, card: ModelCard, path: Path, options: IndexOptions, *, threads: int) -> IndexFile:
+def _write_index(index: VectorIndex, path: Path) -> IndexFile:
     (path / "index").mkdir()
     name = "index/000001.usearch"
-    index = VectorIndex.build(vectors, metric=card.metric, threads=threads, **asdict(options))
     written = index.save(path / name)
     return IndexFile(1, name, written.num_bytes, written.sha256)
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[None]:
-    """Make the gallery's folders; if the body fails, all that was made goes again."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise GalleryError(f"{path} is in the way: it exists and is no empty folder; give another path or remove it")
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        (path / "shards").mkdir(parents=True)
-        yield
-    except BaseException:
-        for entry in path.iterdir() if path.is_dir() else ():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
 
 
 def _check_options(*, shard_rows: int, batch: int, workers: int, vector_type: str) -> None:
@@ -316,7 +262,7 @@ def _check_options(*, shard_rows: int, batch: int, workers: int, vector_type: st
 def _nothing_usable(source: Source, state: _State) -> str:
     if not state.errors:
         return f"{source.name} holds no pictures, so there is no gallery to make; give a source with pictures"
-    first = state.errors[0]
+    first = min(state.errors, key=lambda error: error.key)
     return (
         f"none of the {state.num_taken} pictures of {source.name} could be used; the first: {first.message} "
         f"(stage {first.stage}); mend the source and build again"

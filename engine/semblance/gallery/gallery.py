@@ -19,7 +19,7 @@ from semblance.errors import GalleryError, InputError
 from semblance.files import sha256_of
 from semblance.gallery import shards
 from semblance.gallery.exact import search_exact
-from semblance.gallery.index import VectorIndex
+from semblance.gallery.index import VectorIndex, checked_k
 from semblance.gallery.manifest import Manifest
 
 
@@ -60,11 +60,10 @@ class VectorGallery:
                     f"{path / table.file} has {found} rows, the manifest says {table.num_rows}; "
                     "restore it from a copy, or embed again"
                 )
-        options = manifest.options.get("index", {})
         index = VectorIndex.open(
             path / manifest.index.file,
             sha256=manifest.index.sha256,
-            expansion_search=int(options.get("expansion_search", 64)),
+            expansion_search=manifest.options["index"]["expansion_search"],
         )
         if (len(index), index.dimension, index.metric) != (
             manifest.num_images, manifest.card.dimension, manifest.card.metric
@@ -159,18 +158,18 @@ class VectorGallery:
 
     # Searching
 
-    def check_k(self, k: int) -> None:
-        """Raise InputError for a number of neighbours that is not in 1..len(gallery)."""
-        if type(k) is not int or not 1 <= k <= len(self):
-            raise InputError(f"k must be an integer in 1..{len(self)}, the gallery's size, is {k!r}")
+    def check_k(self, k: int) -> int:
+        """A number of neighbours, of any integer type, as an int. Raises InputError where not in 1..len(gallery)."""
+        return checked_k(k, len(self), "the gallery's size")
 
     def search(self, queries: NDArray[np.float32], *, k: int = 10, exact: bool = False, threads: int = 1) -> Neighbours:
         """The k nearest pictures of each query vector [Q, D] float32, by the card's metric.
 
         By the index, with `threads` of them; or, with `exact`, by comparing with every vector. Raises InputError for a
-        k that is not in 1..len(gallery), and for queries of another shape, not finite, or zero under cosine.
+        k that is not in 1..len(gallery), for queries of another shape, not finite, or zero under cosine, and for ones
+        beyond the range of a half-float index, which `exact` can answer.
         """
-        self.check_k(k)
+        k = self.check_k(k)
         self._check_queries(queries)
         if exact:
             rows, distances = search_exact(queries, self.vectors, k=k, metric=self.card.metric)

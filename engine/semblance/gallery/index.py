@@ -7,8 +7,9 @@ forgets its search settings in a file and loads a damaged one without a word; he
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +17,15 @@ from numpy.typing import NDArray
 from semblance.card import Metric
 from semblance.errors import GalleryError, InputError
 from semblance.files import Written, sha256_of, write_aside
+from semblance.gallery.index_options import HALF_MAX, IndexOptions, IndexType, check_type, choose_type
 
 if TYPE_CHECKING:
     from usearch.index import Index
-
-IndexType = Literal["f32", "f16", "bf16", "i8"]
 
 # Measured, 60,000 x 64-d in 1,000 clusters, two cores, connectivity 16, expansion 128/64; recall@10 and queries/s:
 #   cos    f32 .9999 18,500   f16 .9996 27,900   bf16 .9966 20,600   i8 .9481 18,000
 #   l2sq   f32 .9999 18,700   f16 .9993 30,300   bf16 .9960 27,200   i8 .7707 25,300
 # Half floats lose next to nothing and need half the memory; bf16 is no faster and loses ten times as much.
-DEFAULT_TYPE: IndexType = "f16"
-
-_HALF_MAX = 65504.0
-_HALF_SMALL = 2.0**-10  # below this half floats have fewer bits left than bf16
 
 
 class VectorIndex:
@@ -46,7 +42,7 @@ class VectorIndex:
         vectors: NDArray[np.float32],
         *,
         metric: Metric,
-        dtype: IndexType = DEFAULT_TYPE,
+        dtype: IndexType | None = None,
         connectivity: int = 16,
         expansion_add: int = 128,
         expansion_search: int = 64,
@@ -54,18 +50,21 @@ class VectorIndex:
     ) -> VectorIndex:
         """Index `vectors` [N, D] float32, N at least 1; with one thread the same vectors give the same bytes.
 
-        Raises InputError for vectors that are not finite, zero ones under "cos", or ones that `dtype` cannot hold.
+        `dtype` None is f16 where half floats hold the vectors well, else f32. Raises InputError for vectors that are
+        not finite, zero ones under "cos", ones that a given `dtype` cannot hold, and options that cannot be.
         """
         from usearch.index import Index
 
+        options = IndexOptions(dtype, connectivity, expansion_add, expansion_search)
         _check(vectors, metric, "vectors")
         if len(vectors) == 0:
             raise InputError("there are no vectors to index; an index needs at least one")
-        _check_type(vectors, metric, dtype)
+        if options.dtype is not None:
+            check_type(vectors, metric, options.dtype)
         index = Index(
             ndim=vectors.shape[1],
             metric=metric,
-            dtype=dtype,
+            dtype=options.dtype or choose_type(vectors, metric),
             connectivity=connectivity,
             expansion_add=expansion_add,
             expansion_search=expansion_search,
@@ -83,22 +82,28 @@ class VectorIndex:
         from usearch.index import Index
 
         if not path.is_file():
-            raise GalleryError(f"index {path} is missing; it can be rebuilt from the gallery's shards")
+            raise GalleryError(f"index {path} is missing; restore it from a copy, or embed again")
         if (found := sha256_of(path)) != sha256:
             raise GalleryError(
                 f"index {path} is damaged: its sha256 begins {found[:12]}, the manifest says {sha256[:12]}; "
-                "it can be rebuilt from the gallery's shards"
+                "restore it from a copy, or embed again"
             )
         index = Index.restore(path, view=mmap, expansion_search=expansion_search)
         if index is None:
-            raise GalleryError(f"index {path} is no USearch file; it can be rebuilt from the gallery's shards")
+            raise GalleryError(f"index {path} is no USearch file; restore it from a copy, or embed again")
         return cls(index, "cos" if index.metric_kind == MetricKind.Cos else "l2sq")
 
     def save(self, path: Path) -> Written:
-        """Write the index to `path`, whole or not at all; never over a file that is mapped, but beside and renamed."""
+        """Write the index to `path`, whole or not at all; never over a file that is mapped, but beside and renamed.
+
+        Raises OSError where it cannot be written.
+        """
 
         def write(aside: Path) -> None:
-            self._index.save(aside)
+            try:
+                self._index.save(aside)
+            except RuntimeError as error:  # all that USearch says of a full disk
+                raise OSError(f"USearch: {error}") from error
 
         return write_aside(path, write)
 
@@ -127,19 +132,38 @@ class VectorIndex:
 
         Sorted by distance, then row. Where fewer than k were found, `counts` says so and the rest is row -1 at
         distance inf. Distances are those of the stored number type. Raises InputError for queries that are not
-        finite, of another D, or zero under "cos", and for a k that is not in 1..N.
+        finite, of another D, zero under "cos" or beyond the range of a half-float index under "l2sq", and for a k that
+        is not in 1..N.
         """
+        k = checked_k(k, len(self), "the number of vectors")
         _check(queries, self.metric, "queries")
         if queries.shape[1] != self.dimension:
             raise InputError(f"queries have {queries.shape[1]} dimensions, the index {self.dimension}")
-        if not 1 <= k <= len(self):
-            raise InputError(f"k must lie in 1..{len(self)}, the number of vectors, is {k}")
         if len(queries) == 0:
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32), np.empty(0, np.int64)
+        if self.metric == "l2sq" and self.dtype == "f16" and (largest := float(np.abs(queries).max())) > HALF_MAX:
+            # they would turn infinite, and everything would be as far away as everything else
+            raise InputError(
+                f"queries reach {largest:.3g}, the index holds half floats, which end at {HALF_MAX:.0f}; "
+                "search with exact=True (--exact on the command line)"
+            )
         found: Any = self._index.search(_prepared(queries, self.metric), k, threads=_threads(threads))
         counts = np.atleast_1d(np.asarray(len(found) if len(queries) == 1 else found.counts, np.int64))  # [Q]
         rows, distances = _padded(found.keys, counts, k), _padded(found.distances, counts, k)
         return *_sorted(rows.astype(np.int64), distances.astype(np.float32), counts), counts
+
+
+def checked_k(k: int, largest: int, what: str) -> int:
+    """A number of neighbours as an int: of any integer type, in 1..`largest`, which is `what`. Raises InputError."""
+    try:
+        number = operator.index(k)
+    except TypeError:
+        number = 0
+    if isinstance(k, bool) or not 1 <= number <= largest:
+        raise InputError(
+            f"k must be an integer in 1..{largest}, {what}, is {k!r}; give a k in that range (-k on the command line)"
+        )
+    return number
 
 
 def _padded(values: NDArray[Any], counts: NDArray[np.int64], k: int) -> NDArray[Any]:
@@ -180,18 +204,6 @@ def _check(vectors: NDArray[np.float32], metric: Metric, what: str) -> None:
         raise InputError(f"{what} must be finite, row {int(np.argmin(finite))} holds NaN or infinity")
     if metric == "cos" and not (nonzero := vectors.any(axis=1)).all():
         raise InputError(f"{what} must not be zero under cosine, row {int(np.argmin(nonzero))} is: it has no direction")
-
-
-def _check_type(vectors: NDArray[np.float32], metric: Metric, dtype: IndexType) -> None:
-    if dtype not in ("f32", "f16", "bf16", "i8"):
-        raise InputError(f"dtype must be one of f32, f16, bf16, i8, is {dtype!r}")
-    if metric == "cos":
-        return
-    largest = float(np.abs(vectors).max())
-    if dtype == "f16" and not (_HALF_SMALL <= largest <= _HALF_MAX or largest == 0):
-        raise InputError(f"values reach {largest:.3g}, which half floats do not hold well; index them as f32 or bf16")
-    if dtype == "i8" and not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-        raise InputError("i8 keeps directions and drops lengths, which l2sq compares; index as f16, bf16 or f32")
 
 
 def _threads(threads: int) -> int:

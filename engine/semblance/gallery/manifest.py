@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from semblance.card import ModelCard
 from semblance.errors import CardError, GalleryError
 from semblance.files import write_whole
+from semblance.gallery.index_options import IndexOptions
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
@@ -110,7 +111,7 @@ class Manifest:
         manifest = cls(
             card=ModelCard.from_json(json.dumps(raw["card"]), where="its card"),
             source=_typed(raw["source"], str, "source"),
-            options=_typed(raw["options"], dict, "options"),
+            options=_options(raw["options"]),
             columns=_typed(raw["columns"], dict, "columns"),
             shards=tuple(_table(shard) for shard in _typed(raw["shards"], list, "shards")),
             errors=_table(raw["errors"]),
@@ -144,6 +145,18 @@ def _index(raw: dict[str, Any]) -> IndexFile:
     _count(index.generation, "generation")
     _count(index.num_bytes, "num_bytes")
     return index
+
+
+def _options(raw: dict[str, Any]) -> dict[str, Any]:
+    """A build may record more than this; these are what it always records, and what opening a gallery relies on."""
+    options: dict[str, Any] = _typed(raw, dict, "options")
+    _count(options["shard_rows"], "shard_rows")
+    _count(options["batch"], "batch")
+    _typed(options["vector_type"], str, "vector_type")
+    index = _typed(options["index"], dict, "index of options")
+    _typed(index["deterministic"], bool, "deterministic")
+    IndexOptions(**{field.name: index[field.name] for field in fields(IndexOptions)})
+    return options
 
 
 def _check_file(name: Any, sha256: Any) -> None:

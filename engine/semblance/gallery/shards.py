@@ -43,6 +43,7 @@ _FIXED = {
     "label": pa.string(),
 }
 _TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "double"}
+_LARGEST_WHOLE = 2**53  # Arrow refuses larger integers in a column of doubles
 _ERRORS = pa.schema(
     {"key": pa.int64(), "uri": pa.string(), "stage": pa.string(), "error": pa.string(), "message": pa.string()}
 )
@@ -105,6 +106,8 @@ def misfit(values: Mapping[str, Value], types: Mapping[str, str]) -> str:
         given = _TYPES.get(type(value))
         if value is not None and given != types[name] and (given, types[name]) != ("int64", "double"):
             return f"column {name!r} is {value!r}; the gallery's is {types[name]}, as its first shard decided"
+        if isinstance(value, int) and types[name] == "double" and abs(value) > _LARGEST_WHOLE:
+            return f"column {name!r} is {value!r}; the gallery's is double, which ends being exact at 2**53"
     return ""
 
 

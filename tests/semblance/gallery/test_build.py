@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 
 from semblance.errors import GalleryError, InputError
-from semblance.gallery.build import IndexOptions, build
+from semblance.gallery.build import build
 from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.shards import read_columns
 from semblance.inputs.sources import ArraySource, Item
@@ -88,7 +92,14 @@ def test_bad_pictures_are_listed_and_leave_the_others_unharmed(
         (6, "06", "read", "FileNotFoundError"),
         (11, "11", "decode", "ImageError"),
     ]
-    assert all(row["message"] for row in errors)
+    expected = "expected an image file that OpenCV reads (JPEG, PNG, WebP, TIFF, BMP, ...)"
+    assert [row["message"] for row in errors] == [
+        f"03: 13 bytes: not an image, damaged or cut short; {expected}; replace or remove it",
+        "05: its embedding is zero, which has no direction to compare by cosine",
+        "06: No such file or directory",
+        "11: an array of float32 [8, 8] is not a picture; expected uint8 [H, W], [H, W, 1] or [H, W, 3] (RGB); "
+        "scale it to 0-255 and use .astype(np.uint8)",
+    ]
     gallery = VectorGallery.open(tmp_path / "g")
     good = [0, 1, 2, 4, 7, 8, 9, 10]
     assert gallery.keys.tolist() == good
@@ -148,8 +159,13 @@ def test_one_picture_is_a_gallery(tmp_path: Path, encoder, make_pictures) -> Non
 def test_sources_without_a_usable_picture(tmp_path: Path, encoder, make_items) -> None:
     with pytest.raises(GalleryError, match=r"a list holds no pictures"):
         build(make_items([]), encoder, tmp_path / "g")
-    with pytest.raises(GalleryError, match=r"none of the 2 pictures of a list could be used; the first: .*decode"):
-        build(make_items([Item("a", b"x"), Item("b", b"y")]), encoder, tmp_path / "g")
+    black = np.zeros((8, 8), np.uint8)
+    with pytest.raises(GalleryError) as caught:
+        build(make_items([Item("a", black), Item("b", b"y")]), encoder, tmp_path / "g")
+    assert str(caught.value) == (
+        "none of the 2 pictures of a list could be used; the first: a: its embedding is zero, which has no direction "
+        "to compare by cosine (stage embed); mend the source and build again"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -166,6 +182,61 @@ def test_something_in_the_way_is_left_alone(tmp_path: Path, encoder, make_pictur
     (tmp_path / "empty").mkdir()
     build(source, encoder, tmp_path / "empty")
     build(source, encoder, tmp_path / "new" / "deep" / "g")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, encoder, make_pictures) -> None:
+    source = ArraySource(make_pictures(3))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(GalleryError, match=r"link is in the way"):
+        build(source, encoder, tmp_path / "link")
+    for path in (tmp_path / "file" / "g", tmp_path / "link" / "g", tmp_path / ("x" * 300)):
+        with pytest.raises(GalleryError) as caught:
+            build(source, encoder, path)
+        assert str(caught.value).startswith(f"{path}: cannot be written (")
+        assert str(caught.value).endswith("); give another path, or free space and embed again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from semblance.card import ModelCard
+from semblance.gallery.build import build
+from semblance.inputs.sources import ArraySource
+
+class Flat:
+    card = ModelCard(
+        name="flat", height=8, width=8, channels=1, dimension=64, metric="cos", unit_length=False,
+        architecture="flat", layer="pixels", pooling="flatten", preprocess="none", weights_sha256="0" * 64,
+    )
+    max_batch = 32
+    def run(self, images):
+        return images.reshape(-1, 64).astype(np.float32)
+
+pictures = np.random.default_rng(0).integers(1, 256, (200, 8, 8), dtype=np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    build(ArraySource(pictures), Flat(), Path(sys.argv[1]), shard_rows=int(sys.argv[3]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are POSIX")
+@pytest.mark.parametrize(
+    ("largest", "shard_rows", "says"),
+    [(20_000, 200, "File too large"), (20_000, 20, "USearch")],  # the shard, the index
+)
+def test_a_write_that_fails_halfway_is_named(tmp_path: Path, largest: int, shard_rows: int, says: str) -> None:
+    path = tmp_path / "new" / "g"
+    command = [sys.executable, "-c", FULL_DISK, str(path), str(largest), str(shard_rows)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith(f"GalleryError {path}: cannot be written ("), (done.stdout, done.stderr)
+    assert says in done.stdout
+    assert done.stdout.endswith("); give another path, or free space and embed again\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 class Interrupted(Exception):
@@ -241,3 +312,71 @@ def test_options_are_checked_before_anything_is_made(tmp_path: Path, encoder, ma
     with pytest.raises(InputError, match=says):
         build(ArraySource(make_pictures(3)), encoder, tmp_path / "g", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_source_stays_what_it_is(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    class Failing(make_items):  # type: ignore[misc, valid-type]
+        def __iter__(self):
+            yield from self.items
+            raise OSError("the share went away")
+
+    with pytest.raises(OSError, match=r"^the share went away$"):
+        build(Failing([Item("a", make_pictures(1)[0])]), encoder, tmp_path / "g")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_column_can_hold_is_listed(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    image = make_pictures(1)[0]
+    items = [
+        Item("0", image, columns={"n": 1, "f": 1.5}),
+        Item("1", image, label=3),  # type: ignore[arg-type]
+        Item("2\udcff", image),
+        Item("3", image, label="\udcff"),
+        Item("4", image, columns={"n": 2**63}),
+        Item("5", image, columns={"f": 2**53 + 1}),
+        Item("6", image, columns={"t": "\udcff"}),
+        Item("7", image, columns={"\udcff": 1}),
+        Item(8, image),  # type: ignore[arg-type]
+        Item("9", image, columns=None),  # type: ignore[arg-type]
+        Item("10", image, columns={1: "x"}),  # type: ignore[dict-item]
+        Item("11", str(tmp_path / "a.png")),  # type: ignore[arg-type]
+        Item("12", Path("a\0b")),
+        Item("13", image, columns={"n": -(2**63), "f": 2**53}),
+    ]
+    report = build(make_items(items), encoder, tmp_path / "g")
+    assert (report.num_images, report.num_errors) == (2, 12)
+    unicode = "with lone surrogates, which UTF-8 cannot hold; give it as valid Unicode"
+    errors = error_rows(tmp_path / "g")
+    assert [row["key"] for row in errors] == list(range(1, 13))
+    assert [row["stage"] for row in errors] == ["columns"] * 10 + ["decode", "read"]
+    assert [row["message"] for row in errors] == [
+        "1: its label is 3; expected a string or None",
+        f"2\\udcff: its uri is '2\\udcff', {unicode}",
+        f"3: its label is '\\udcff', {unicode}",
+        "4: column 'n' is an integer beyond 64 bits; give it as a string",
+        "5: column 'f' is 9007199254740993; the gallery's is double, which ends being exact at 2**53",
+        f"6: its value of column 't' is '\\udcff', {unicode}",
+        f"7: its column '\\udcff' is '\\udcff', {unicode}",
+        "8: its uri is 8; expected a string",
+        "9: its columns are None; expected a mapping of names to values",
+        "10: its columns are named [1]; expected strings",
+        "11: its content is a str; expected a pathlib.Path, encoded bytes or a uint8 array",
+        "12: embedded null byte",
+    ]
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-6, "f32"), (1, "f16"), (1e6, "f32")])
+def test_the_index_takes_a_type_that_holds_the_vectors(
+    tmp_path: Path, euclidean, make_pictures, scale: float, dtype: str
+) -> None:
+    run = euclidean.run
+    euclidean.run = lambda images: (run(images) - 128) * np.float32(scale)
+    build(ArraySource(make_pictures(100)), euclidean, tmp_path / "g")
+    raw = json.loads((tmp_path / "g" / "manifest.json").read_text())
+    assert raw["options"]["index"]["dtype"] == dtype
+    gallery = VectorGallery.open(tmp_path / "g")
+    assert gallery.describe()["index"] == f"{dtype}, generation 1"
+    assert gallery.search(gallery.vectors, k=1).keys[:, 0].tolist() == list(range(100))
+    if dtype == "f32":
+        with pytest.raises(InputError, match="half floats do not hold well; index them as f32 or bf16"):
+            build(ArraySource(make_pictures(100)), euclidean, tmp_path / "h", index=IndexOptions(dtype="f16"))

@@ -80,10 +80,19 @@ def test_squared_distances_where_the_card_says_so(tmp_path: Path, euclidean, mak
         np.testing.assert_allclose(found.distances[0, : found.counts[0]], expected[: found.counts[0]], rtol=0.01)
 
 
-@pytest.mark.parametrize("k", [0, -1, 301, 2.0, True])
+@pytest.mark.parametrize("k", [0, -1, 301, 2.0, 2.5, True, np.True_, "3", None])
 def test_a_k_that_cannot_be(gallery: VectorGallery, k: int) -> None:
-    with pytest.raises(InputError, match=rf"k must be an integer in 1\.\.300.* is {k}"):
+    with pytest.raises(InputError, match=r"k must be an integer in 1\.\.300") as caught:
         gallery.search(gallery.vectors[:1], k=k)
+    assert str(caught.value) == (
+        f"k must be an integer in 1..300, the gallery's size, is {k!r}; give a k in that range (-k on the command line)"
+    )
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_k_of_numpy(gallery: VectorGallery, exact: bool) -> None:
+    assert gallery.search(gallery.vectors[:2], k=np.int64(3), exact=exact).keys.shape == (2, 3)
+    assert type(gallery.check_k(np.int64(3))) is int
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,10 @@ def test_one_flipped_byte_is_noticed(tmp_path: Path, where: int) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[where] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(GalleryError, match=r"damaged.*rebuilt"):
+    with pytest.raises(GalleryError, match=r"damaged.*restore it from a copy, or embed again"):
         VectorIndex.open(path, sha256=written.sha256)
     path.unlink()
-    with pytest.raises(GalleryError, match=r"missing.*rebuilt"):
+    with pytest.raises(GalleryError, match=r"missing.*restore it from a copy, or embed again"):
         VectorIndex.open(path, sha256=written.sha256)
 
 
@@ -162,11 +162,12 @@ GOOD = np.ones((3, 4), np.float32)
         (GOOD[0], {}, r"float32 \[N, D\], are float32 \[4\]"),
         (GOOD * np.float32(np.nan), {}, "finite, row 0"),
         (GOOD * 0, {}, "row 0 is: it has no direction"),
-        (GOOD * 70_000, {"metric": "l2sq"}, "7e[+]04.*f32 or bf16"),
-        (GOOD * 1e-6, {"metric": "l2sq"}, "half floats do not hold"),
+        (GOOD * 70_000, {"metric": "l2sq", "dtype": "f16"}, "7e[+]04.*f32 or bf16"),
+        (GOOD * 1e-6, {"metric": "l2sq", "dtype": "f16"}, "half floats do not hold"),
         (GOOD * 3, {"metric": "l2sq", "dtype": "i8"}, "drops lengths"),
         (GOOD, {"dtype": "f64"}, "one of f32, f16, bf16, i8, is 'f64'"),
         (GOOD, {"metric": "ip"}, "'cos' or 'l2sq', is 'ip'"),
+        (GOOD, {"connectivity": 1}, "connectivity must be an integer of at least 2, is 1"),
         (GOOD, {"threads": 0}, "threads must be an integer of at least 1, is 0"),
     ],
 )
@@ -178,7 +179,8 @@ def test_what_build_refuses(vectors: NDArray, options: dict, says: str) -> None:
 @pytest.mark.parametrize(
     ("queries", "k", "says"),
     [
-        (GOOD, 4, r"k must lie in 1\.\.3.*is 4"),
+        (GOOD, 4, r"k must be an integer in 1\.\.3, the number of vectors, is 4; give a k in that range"),
+        (GOOD, 2.5, r"is 2\.5"),
         (GOOD, 0, "is 0"),
         (GOOD[:, :3], 1, "3 dimensions, the index 4"),
         (GOOD * np.float32(np.inf), 1, "finite"),
@@ -195,3 +197,17 @@ def test_strided_vectors_are_taken() -> None:
     index = VectorIndex.build(wide[:, ::2], metric="cos")
     rows, _, _ = index.search(wide[:10, ::2], 1)
     np.testing.assert_array_equal(rows[:, 0], np.arange(10))
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [("f16", True), ("f32", False), ("bf16", False)])
+def test_queries_that_half_floats_cannot_hold(dtype: str, refused: bool) -> None:
+    vectors = clustered(300) * 100
+    index = VectorIndex.build(vectors, metric="l2sq", dtype=dtype)
+    queries = vectors[:5] * np.float32(1e4)
+    if refused:
+        with pytest.raises(InputError, match=r"^queries reach .*end at 65504; search with exact=True \(--exact"):
+            index.search(queries, 3)
+    else:
+        assert np.isfinite(index.search(queries, 3)[1]).all()
+    cosine = VectorIndex.build(vectors, metric="cos")  # of unit length, whatever was given
+    np.testing.assert_array_equal(cosine.search(queries, 1)[0][:, 0], np.arange(5))

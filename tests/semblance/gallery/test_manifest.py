@@ -55,6 +55,13 @@ def drop(name: str) -> Callable[[dict[str, Any]], Any]:
         (lambda raw: raw["shards"][0].pop("sha256"), "sha256"),
         (lambda raw: raw["index"].update(generation="1"), "generation must be a count"),
         (lambda raw: raw.update(shards={}), "shards must be a list"),
+        (lambda raw: raw["options"].update(index=3), "index of options must be a dict, is 3"),
+        (lambda raw: raw["options"].pop("index"), "no 'index'"),
+        (lambda raw: raw["options"]["index"].update(expansion_search="x"), "expansion_search must be an integer"),
+        (lambda raw: raw["options"]["index"].update(dtype=[]), r"dtype must be one of .*, is \[\]"),
+        (lambda raw: raw["options"]["index"].pop("expansion_search"), "no 'expansion_search'"),
+        (lambda raw: raw["options"]["index"].update(deterministic=1), "deterministic must be a bool"),
+        (lambda raw: raw["options"].update(shard_rows="x"), "shard_rows must be a count"),
     ],
 )
 def test_damage_is_named(gallery_path: Path, damage: Callable[[dict[str, Any]], Any], says: str) -> None:

@@ -1,0 +1,94 @@
+"""One item of a source becomes what a gallery needs of it: a row and pixels, or the reason why not.
+
+In: an item, its key and a model's card. Out: a `Picture`, or an `ErrorRow` whose message begins with the item's uri.
+What is wrong with one item never stops the others, so whatever a gallery's columns cannot hold is found here, before
+the picture is decoded and embedded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.card import ModelCard
+from semblance.errors import ImageError, InputError
+from semblance.gallery.shards import ErrorRow, Row
+from semblance.inputs.decode import decode
+from semblance.inputs.resize import fit
+from semblance.inputs.sources import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded and resized picture."""
+
+    row: Row
+    pixels: NDArray[np.uint8]  # [card.height, card.width, card.channels]
+
+
+def prepare(key: int, item: Item, card: ModelCard) -> Picture | ErrorRow:
+    """Check, read, hash, decode and resize one picture; what is wrong with it becomes its error row."""
+    if problem := _misfit(item):
+        return _error(key, item, "columns", InputError.__name__, problem)
+    content = item.content
+    if isinstance(content, Path):
+        try:
+            content = content.read_bytes()  # once, for the hash and the decoder
+        except OSError as error:
+            return _error(key, item, "read", type(error).__name__, str(error.strerror or error))
+        except ValueError as error:  # a name that no system takes, with a zero byte in it
+            return _error(key, item, "read", type(error).__name__, str(error))
+    try:
+        if not isinstance(content, (bytes, np.ndarray)):
+            kind = type(content).__name__
+            raise ImageError(f"its content is a {kind}; expected a pathlib.Path, encoded bytes or a uint8 array")
+        pixels = decode(content, channels=card.channels)
+        fitted = fit(pixels, card)
+    except ImageError as error:
+        return _error(key, item, "decode", type(error).__name__, str(error))
+    height, width = pixels.shape[:2]
+    return Picture(Row(key, item.uri, _sha256(content), width, height, item.label, item.columns), fitted)
+
+
+def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorRow:
+    uri = str(item.uri).encode("utf-8", "backslashreplace").decode("utf-8")  # also where the uri is the problem
+    return ErrorRow(key, uri, stage, error, f"{uri}: {problem}")
+
+
+def _misfit(item: Item) -> str:
+    """Why no gallery's columns can hold what an item says of itself; empty where they can."""
+    if not isinstance(item.uri, str):
+        return f"its uri is {item.uri!r}; expected a string"
+    if not isinstance(item.label, (str, type(None))):
+        return f"its label is {item.label!r}; expected a string or None"
+    if not isinstance(item.columns, Mapping):
+        return f"its columns are {item.columns!r}; expected a mapping of names to values"
+    if any(not isinstance(name, str) for name in item.columns):
+        return f"its columns are named {list(item.columns)!r}; expected strings"
+    texts = {"uri": item.uri, "label": item.label, **{f"column {name!r}": name for name in item.columns}}
+    for name, value in item.columns.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"column {name!r} is an integer beyond 64 bits; give it as a string"
+        texts[f"value of column {name!r}"] = value if isinstance(value, str) else None
+    for name, text in texts.items():
+        if text is not None and not _is_unicode(text):
+            return f"its {name} is {text!r}, with lone surrogates, which UTF-8 cannot hold; give it as valid Unicode"
+    return ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sha256(content: bytes | NDArray[np.uint8]) -> str:
+    buffer = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    return hashlib.sha256(buffer).hexdigest()
