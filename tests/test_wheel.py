@@ -1,14 +1,19 @@
-"""The wheel: it holds the zoo and nothing but `semblance`."""
+"""The wheel: it holds the zoo and nothing but `semblance`, and works where it is installed."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from semblance import Encoder
 
 _ROOT = Path(__file__).parents[1]
 
@@ -41,3 +46,42 @@ def test_it_works_at_once_and_offline_because_the_zoo_is_inside(wheel: Path) -> 
         inside = archive.read(f"semblance/zoo/{name}.onnx")
         assert inside == (_ROOT / "engine" / "semblance" / "zoo" / f"{name}.onnx").read_bytes()
     assert "semblance/py.typed" in archive.namelist()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the wheel was installed into; what it depends on is in this environment already."""
+    target = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(target)]
+    subprocess.run([*command, str(wheel)], check=True, capture_output=True)
+    return target
+
+
+def run_installed(installed: Path, cwd: Path, program: str, *arguments: str) -> str:
+    """stdout of a program that finds the installed `semblance` first, in a folder far from the checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "SEMBLANCE_HOME": str(cwd / "home")}
+    command = [sys.executable, "-c", program, *arguments]
+    ended = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_installed_command_line_lists_the_zoo_from_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
+    program = "from semblance.cli import main; main()"
+    found = json.loads(run_installed(installed, tmp_path, program, "models", "--json"))
+    zoo = installed / "semblance" / "zoo"
+    assert {model["path"] for model in found} == {str(zoo / f"{name}.onnx") for name in ("autoencoder", "siamese")}
+    assert [(model["name"], model["problem"]) for model in found] == [("autoencoder", None), ("siamese", None)]
+
+
+def test_the_installed_package_embeds_as_the_checkout_does(installed: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(4).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    program = (
+        "import numpy as np, semblance; print(semblance.__file__); "
+        "np.save('vectors.npy', semblance.Encoder.load('siamese').embed(np.load('images.npy')))"
+    )
+    assert run_installed(installed, tmp_path, program).strip() == str(installed / "semblance" / "__init__.py")
+    vectors = np.load(tmp_path / "vectors.npy")
+    assert (vectors.shape, vectors.dtype) == ((5, 64), np.float32)
+    np.testing.assert_allclose(vectors, Encoder.load("siamese").embed(images), atol=1e-6)
