@@ -4,37 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from semblance.card import CARD_KEY, ModelCard
+from semblance.errors import SourceError
+from semblance.home import home
+from semblance.inputs.datasets import find_fashion_mnist
 
-_SHARED = Path(__file__).parents[2] / "shared" / "data"
+_SHARED = Path(__file__).parents[2] / "shared" / "data"  # beside the checkout
 
 
-def _data_folder(name: str) -> Path:
-    """A folder of the real data. Without one the test skips and says so; in CI, where it lies, that is a failure."""
-    places = [Path(os.environ["SEMBLANCE_DATA"])] if "SEMBLANCE_DATA" in os.environ else []
-    places.append(_SHARED)
-    for place in places:
-        if (place / name).is_dir():
-            return place / name
-    reason = f"no {name} in {' or '.join(map(str, places))}; set SEMBLANCE_DATA to a folder that has it"
+@pytest.fixture(scope="session", autouse=True)
+def _data_beside_the_checkout() -> Iterator[None]:
+    """`semblance` finds the data beside the checkout from any working directory; a user's own choice stays."""
+    with pytest.MonkeyPatch.context() as patch:
+        if _SHARED.is_dir() and not os.environ.get("SEMBLANCE_DATA"):
+            patch.setenv("SEMBLANCE_DATA", str(_SHARED))
+        yield
+
+
+def _is_missing(reason: str) -> NoReturn:
+    """Without real data a test skips and says so; in CI, where it lies beside the checkout, that is a failure."""
     if os.environ.get("CI") == "true" and _SHARED.is_dir():
         pytest.fail(reason)
     pytest.skip(reason)
 
 
+def _data_folder(name: str) -> Path:
+    """A folder of the real data, in the first place that has it: SEMBLANCE_DATA, ../shared/data or the cache."""
+    named = os.environ.get("SEMBLANCE_DATA")
+    places = [*([Path(named).expanduser()] if named else []), _SHARED, home()]
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    looked = ", ".join(map(str, dict.fromkeys(places)))
+    _is_missing(f"no {name} in {looked}; put it into one of these folders, or set SEMBLANCE_DATA to one that has it")
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist_dir() -> Path:
-    """The four idx.gz files of Fashion-MNIST."""
-    return _data_folder("fashion-mnist")
+    """The four idx.gz files of Fashion-MNIST, found or downloaded; a test that calls `fashion_mnist` needs this."""
+    try:
+        return find_fashion_mnist()
+    except SourceError as error:
+        _is_missing(str(error))
 
 
 @pytest.fixture(scope="session")
