@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+
+from bench import mistakes_in_one_line
 
 Images = NDArray[np.uint8]
 Embed = Callable[[Images], NDArray[np.float32]]
@@ -136,8 +137,8 @@ def race(connections: dict[str, Connection], images: Images, *, budget_s: float)
         for name, connection in connections.items():
             seconds[name] += _ask(connection, images, calls[name])[0]
     first = embeddings.pop(next(iter(embeddings)))
-    apart = max(float(np.abs(first - other).max()) for other in embeddings.values())
-    return {"seconds": seconds, "max_difference": apart}
+    apart = np.max([np.abs(first - other).max() for other in embeddings.values()])  # max() would lose a NaN
+    return {"seconds": seconds, "max_difference": float(apart)}
 
 
 def measure(model: str, weights: str | None, batches: list[int], threads: int, budget_s: float) -> list[dict[str, Any]]:
@@ -247,16 +248,15 @@ def main() -> None:
     options = parser.parse_args()
     if min(*options.batches, options.threads, 1) < 1:
         parser.error("--batches and --threads must be at least 1")
-    from semblance.errors import SemblanceError
+    from models.base import find  # here and not above: contenders import this file as well
 
     described = machine()  # before the measurement, whose own load it must not show
     rows = []
-    try:
+    with mistakes_in_one_line():
+        for model in options.models:
+            find(model)  # a wrong name is told before any work
         for model in options.models:
             rows += measure(model, options.weights, options.batches, options.threads, options.seconds)
-    except SemblanceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     show(rows, options.threads)
     print(json.dumps({"machine": described, "threads": options.threads, "results": rows}))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,12 @@ def test_the_shipped_models_are_as_good_as_they_are_said_to_be(test_split: Any) 
     encoder = Encoder.load("autoencoder")
     autoencoder = leave_one_out("autoencoder", encoder.embed(images), labels, encoder.card.metric)
     assert autoencoder.precision_at_5 >= 0.775
+
+
+@pytest.mark.parametrize("models", [["nosuch"], ["autoencoder", "nosuch"]])
+def test_an_unknown_model_is_one_line_before_anything_is_measured(models: list[str]) -> None:
+    command = [sys.executable, "-m", "bench.retrieval", *models]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: unknown model 'nosuch'; here are: autoencoder, siamese")

@@ -1,0 +1,79 @@
+"""The comparison with TensorFlow, run for real and as briefly as it can be: what it prints, and that both agree.
+
+How fast either is depends on the machine and on what else it does, so that no time is asserted.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONTENDERS = ["tensorflow, 1 inter-op", "tensorflow, 2 inter-op", "onnxruntime"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.vs_tensorflow", *arguments]
+    return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def printed(fashion_mnist_dir: Path) -> str:
+    """stdout of the shortest run over two batch sizes."""
+    ended = run("autoencoder", "--batches", "1", "3", "--threads", "1", "--seconds", "0")
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def document(printed: str) -> Any:
+    return json.loads(printed.splitlines()[-1])
+
+
+def test_the_last_line_says_what_was_measured_and_where(document: Any) -> None:
+    assert list(document) == ["machine", "threads", "results"]
+    assert document["threads"] == 1
+    assert document["machine"]["num_processors"] >= 1
+    assert {"python", "tensorflow", "onnxruntime", "numpy"} <= set(document["machine"]["versions"])
+    measured = [(row["model"], row["batch"], row["image"]) for row in document["results"]]
+    assert measured == [("autoencoder", 1, "28x28x1"), ("autoencoder", 3, "28x28x1")]
+
+
+def test_every_contender_has_all_its_calls_and_what_is_made_of_them(document: Any) -> None:
+    for row in document["results"]:
+        assert list(row["contenders"]) == CONTENDERS
+        for figures in row["contenders"].values():
+            assert figures["num_calls"] == len(figures["calls_ms"]) >= 5
+            assert 0 < min(figures["calls_ms"]) <= figures["median_ms"] + 1e-5  # each call is rounded to 1e-5 ms
+            assert figures["median_ms"] <= figures["p95_ms"] <= max(figures["calls_ms"]) + 1e-5
+            assert figures["images_per_sec"] == pytest.approx(row["batch"] / figures["median_ms"] * 1e3)
+
+
+def test_the_ratio_is_to_the_faster_tensorflow(document: Any) -> None:
+    for row in document["results"]:
+        medians = {name: figures["median_ms"] for name, figures in row["contenders"].items()}
+        assert row["tensorflow_fastest"] == min(CONTENDERS[:2], key=medians.__getitem__)
+        assert row["ratio"] == pytest.approx(min(medians[name] for name in CONTENDERS[:2]) / medians["onnxruntime"])
+
+
+def test_all_contenders_give_the_same_embeddings(document: Any) -> None:
+    for row in document["results"]:
+        assert 0 <= row["max_difference"] < 1e-4
+
+
+def test_the_table_has_a_line_for_each_contender(printed: str) -> None:
+    table = "\n".join(printed.splitlines()[:-1])
+    for name in CONTENDERS:
+        assert table.count(name) == 2  # batch sizes
+
+
+def test_an_unknown_model_is_one_line_before_anything_is_measured() -> None:
+    ended = run("autoencoder", "nosuch", "--seconds", "0")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: unknown ")
+    assert "'nosuch'" in line
