@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import ModelNotFound, SpaceMismatch
-from semblance.gallery.build import SHARD_ROWS, BuildReport, IndexOptions, build
+from semblance.gallery.build import SHARD_ROWS, BuildReport, build
 from semblance.gallery.gallery import Neighbours, VectorGallery
+from semblance.gallery.index_options import IndexOptions
 from semblance.inference.encoder import Encoder, Image
 from semblance.inference.session import available_threads
 from semblance.inputs.sources import Source, open_source

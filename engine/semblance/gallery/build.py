@@ -31,6 +31,7 @@ from semblance.gallery.shards import ErrorRow, Row
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.session import available_threads
 from semblance.inputs.sources import Source
+from semblance.options import checked_count
 
 __all__ = ["SHARD_ROWS", "BuildReport", "Embedder", "IndexOptions", "build"]
 
@@ -253,8 +254,7 @@ def _write_index(index: VectorIndex, path: Path) -> IndexFile:
 
 def _check_options(*, shard_rows: int, batch: int, workers: int, vector_type: str) -> None:
     for name, value, least in (("shard_rows", shard_rows, 1), ("batch", batch, 1), ("workers", workers, 0)):
-        if type(value) is not int or value < least:
-            raise InputError(f"{name} must be an integer of at least {least}, is {value!r}")
+        checked_count(name, value, least=least)
     if vector_type not in get_args(shards.VectorType):
         raise InputError(f"vector_type must be one of {list(get_args(shards.VectorType))}, is {vector_type!r}")
 

@@ -18,6 +18,7 @@ from semblance.card import Metric
 from semblance.errors import GalleryError, InputError
 from semblance.files import Written, sha256_of, write_aside
 from semblance.gallery.index_options import HALF_MAX, IndexOptions, IndexType, check_type, choose_type
+from semblance.options import checked_count
 
 if TYPE_CHECKING:
     from usearch.index import Index
@@ -69,7 +70,11 @@ class VectorIndex:
             expansion_add=expansion_add,
             expansion_search=expansion_search,
         )
-        index.add(np.arange(len(vectors), dtype=np.uint64), _prepared(vectors, metric), threads=_threads(threads))
+        index.add(
+            np.arange(len(vectors), dtype=np.uint64),
+            _prepared(vectors, metric),
+            threads=checked_count("threads", threads),
+        )
         return cls(index, metric)
 
     @classmethod
@@ -147,7 +152,7 @@ class VectorIndex:
                 f"queries reach {largest:.3g}, the index holds half floats, which end at {HALF_MAX:.0f}; "
                 "search with exact=True (--exact on the command line)"
             )
-        found: Any = self._index.search(_prepared(queries, self.metric), k, threads=_threads(threads))
+        found: Any = self._index.search(_prepared(queries, self.metric), k, threads=checked_count("threads", threads))
         counts = np.atleast_1d(np.asarray(len(found) if len(queries) == 1 else found.counts, np.int64))  # [Q]
         rows, distances = _padded(found.keys, counts, k), _padded(found.distances, counts, k)
         return *_sorted(rows.astype(np.int64), distances.astype(np.float32), counts), counts
@@ -204,10 +209,3 @@ def _check(vectors: NDArray[np.float32], metric: Metric, what: str) -> None:
         raise InputError(f"{what} must be finite, row {int(np.argmin(finite))} holds NaN or infinity")
     if metric == "cos" and not (nonzero := vectors.any(axis=1)).all():
         raise InputError(f"{what} must not be zero under cosine, row {int(np.argmin(nonzero))} is: it has no direction")
-
-
-def _threads(threads: int) -> int:
-    """USearch reads 0 as all cores; here the caller says how many."""
-    if type(threads) is not int or threads < 1:
-        raise InputError(f"threads must be an integer of at least 1, is {threads!r}")
-    return threads

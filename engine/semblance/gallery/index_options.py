@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
+from semblance.options import checked_count
 
 IndexType = Literal["f32", "f16", "bf16", "i8"]
 
@@ -44,9 +45,7 @@ class IndexOptions:
             raise InputError(f"dtype must be one of {', '.join(get_args(IndexType))}, is {self.dtype!r}")
         # USearch refuses a connectivity of 1: such a graph is a rope
         for name, least in (("connectivity", 2), ("expansion_add", 1), ("expansion_search", 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InputError(f"{name} must be an integer of at least {least}, is {value!r}")
+            checked_count(name, getattr(self, name), least=least)
 
 
 def choose_type(vectors: NDArray[np.float32], metric: Metric) -> IndexType:

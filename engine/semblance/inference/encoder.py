@@ -19,7 +19,7 @@ from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.models import find_model
 from semblance.inference.session import Session, available_threads
 from semblance.inputs.decode import decode
-from semblance.inputs.resize import resize
+from semblance.inputs.resize import fit
 from semblance.options import checked_count
 
 Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]  # a file, an encoded picture, or pixels [H, W(, C)]
@@ -82,9 +82,7 @@ class Encoder:
     def prepare(self, image: Image) -> NDArray[np.uint8]:
         """One picture, decoded and resized to uint8 [card.height, card.width, card.channels]. Raises ImageError."""
         content = Path(image) if isinstance(image, (str, os.PathLike)) else image
-        card = self.card
-        pixels = decode(content, channels=card.channels)
-        return resize(pixels, height=card.height, width=card.width, resize=card.resize, crop=card.crop)
+        return fit(decode(content, channels=self.card.channels), self.card)
 
     def embed(self, images: Image | Sequence[Image]) -> NDArray[np.float32]:
         """Embed pictures: [N, D] float32, row i for picture i.
