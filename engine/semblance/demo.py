@@ -147,8 +147,11 @@ def _claimed(folder: Path) -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    """A demo's gallery, or one that a demo was killed in."""
-    return not (path / MANIFEST_NAME).exists() or Manifest.read(path).source.startswith((_REAL, _DRAWN))
+    """A demo's gallery, or what is left of one that a demo was killed in: nothing but a build's own files."""
+    if (path / MANIFEST_NAME).is_file():
+        manifest = Manifest.read(path)
+        return manifest.card.name == MODEL and manifest.source.startswith((_REAL, _DRAWN))
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"shards", "index", "errors.parquet"}
 
 
 def _score(found: NDArray[np.int64], labels: NDArray[np.uint8], class_sizes: NDArray[np.int64]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.draw import Cell, contact_sheet, save_png
-from semblance.errors import ImageError, SourceError
+from semblance.errors import ImageError, InputError, SourceError
 from semblance.inference.encoder import Image
 from semblance.inputs.decode import decode
 from semblance.inputs.sources import Item, open_source
@@ -35,8 +35,11 @@ def save_sheet(
     """Write a sheet with one row per query: the query, then its neighbours with label and distance.
 
     `labels`, where known, are the queries' own: each neighbour is then marked right or wrong. Raises ImageError for a
-    query that is no picture.
+    query that is no picture, InputError for hits or labels of another number than images.
     """
+    for name, given in (("hits", hits), ("labels", labels if labels is not None else images)):
+        if len(given) != len(images):
+            raise InputError(f"{name} must be one for each of the {len(images)} images, are {len(given)}")
     items = _find_items(gallery, {hit.uri for row in hits for hit in row})
     rows = []
     for which, (image, row) in enumerate(zip(images, hits, strict=True)):

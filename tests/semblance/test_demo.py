@@ -152,7 +152,7 @@ def empty_folder(path: Path) -> None:
 
 
 def single_file(path: Path) -> None:
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"a file called gallery")
 
 
@@ -166,10 +166,11 @@ def test_what_no_demo_made_is_refused_and_left_as_it_is(tmp_path: Path, make: Ca
     assert content_of(folder) == before
 
 
-def test_a_users_own_gallery_is_safe_even_where_a_demo_has_been(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [own_gallery, other_folder, single_file])
+def test_what_a_user_put_there_is_safe_even_where_a_demo_has_been(tmp_path: Path, make: Callable[[Path], None]) -> None:
     folder = tmp_path / "demo"
     small_demo(folder, num_gallery=200).gallery.rename(tmp_path / "moved")
-    own_gallery(folder / "gallery")
+    make(folder / "gallery")
     before = content_of(folder)
     with pytest.raises(GalleryError, match="in the way"):
         small_demo(folder)

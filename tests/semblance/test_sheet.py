@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from semblance import Encoder, Gallery
 from semblance.draw import RIGHT, WRONG, save_png
-from semblance.errors import ImageError
+from semblance.errors import ImageError, InputError
 from semblance.inputs.sources import ArraySource
 from semblance.sheet import save_sheet
 
@@ -156,6 +156,15 @@ def test_a_query_that_is_no_picture_is_named_and_nothing_is_written(
     with pytest.raises(ImageError, match=r"query\.png"):
         save_sheet(tmp_path / "sheet.png", gallery, [tmp_path / "query.png"], hits)
     assert not (tmp_path / "sheet.png").exists()
+
+
+@pytest.mark.parametrize(("num_hits", "labels"), [(1, None), (2, ["a"]), (2, ["a", "b", "c"])])
+def test_hits_and_labels_are_one_for_each_query(
+    gallery: Gallery, tmp_path: Path, num_hits: int, labels: list[str] | None
+) -> None:
+    hits = gallery.hits([plain(QUERY)] * num_hits, 2)
+    with pytest.raises(InputError, match="one for each of the 2 images"):
+        save_sheet(tmp_path / "sheet.png", gallery, [plain(QUERY)] * 2, hits, labels=labels)
 
 
 def test_queries_may_be_files_encoded_bytes_or_arrays(gallery: Gallery, photos: Path, tmp_path: Path) -> None:
