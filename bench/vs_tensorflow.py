@@ -21,6 +21,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -144,7 +145,9 @@ def race(connections: dict[str, Connection], images: Images, *, budget_s: float)
 def measure(model: str, weights: str | None, batches: list[int], threads: int, budget_s: float) -> list[dict[str, Any]]:
     """One row of results for each batch size."""
     with tempfile.TemporaryDirectory() as folder:
-        file, images = _graph_and_images(model, weights, Path(folder), max(batches))
+        # In a process that ends: the conversion of a large network leaves gigabytes behind, which the race needs
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as converter:
+            file, images = converter.submit(_graph_and_images, model, weights, Path(folder), max(batches)).result()
         contenders = [
             Contender(f"tensorflow, {inter} inter-op", model, weights, threads, inter, None) for inter in (1, 2)
         ]
