@@ -13,6 +13,8 @@ from models.base import find
 from models.fill import draw_images
 from models.train import embed_all, leave_one_out
 from models.weights import SHIPPED, kept, open_original, own_path
+from semblance.card import read_card
+from semblance.inference.models import zoo_folder
 from semblance.inputs.idx import read_idx
 
 
@@ -113,4 +115,8 @@ def test_shipped_files_are_the_documented_ones(name: str) -> None:
     file = SHIPPED / f"{name}.weights.h5"
     readme = (SHIPPED.parent / "README.md").read_text()
     assert hashlib.sha256(file.read_bytes()).hexdigest() in readme
-    assert open_original(name).weights_sha256 in readme
+    opened = open_original(name)
+    assert opened.weights_sha256 in readme
+    exported = zoo_folder() / f"{name}.onnx"
+    assert hashlib.sha256(exported.read_bytes()).hexdigest() in readme
+    assert read_card(exported).weights_sha256 == opened.weights_sha256
