@@ -7,6 +7,7 @@ aside and renamed, so that whatever is killed, or differs from its original, lea
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ import onnx
 from export.graph import build_graph, dimension_of
 from export.images import parity_images
 from export.parity import Parity, measure_parity, require, tolerance_of
+from export.simplify import shape_arithmetic
 from models.weights import Opened
 from semblance.card import CARD_KEY, ModelCard, read_card
 from semblance.errors import SemblanceError
 
+_log = logging.getLogger(__name__)
 _MANY, _SOME = 10_000, 1_000
 
 
@@ -36,6 +39,8 @@ def export(opened: Opened, out: Path, *, opset: int = 18, num_images: int | None
     """
     require_writable(out)
     model = build_graph(opened, opset=opset)
+    if left := shape_arithmetic(model):
+        _log.warning("%s computes with shapes in %s: right, but a GPU waits there for the CPU", out.name, left)
     images = parity_images(opened.original, default_count(opened) if num_images is None else num_images)
     parity = measure_parity(model.SerializeToString(), opened, images.images, described=images.described)
     require(parity, tolerance_of(opened), name=opened.original.name)
