@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--index", action="store_true", help="search through the index instead of exactly")
     parser.add_argument("--published", action="store_true", help="the autoencoder experiment's own three queries")
     arguments = parser.parse_args()
+    if arguments.published and arguments.metric:
+        parser.error("--published is Euclidean, as the experiment was; leave --metric away")
     with mistakes_in_one_line():
         encoders = [Encoder.load(model) for model in arguments.models]  # a wrong name is told before any work
         images, labels = fashion_mnist("test")

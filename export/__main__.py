@@ -43,7 +43,7 @@ def main(
     name: Annotated[str | None, typer.Argument(help="an original of models/, such as siamese or resnet101")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, random, or a .weights.h5, .h5 or .keras file")] = None,
     out: Annotated[Path | None, typer.Option(help="the file to write; default: NAME.onnx in the cache folder")] = None,
-    seed: Annotated[int, typer.Option(help="of random weights")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of random weights; default 0")] = None,
     alpha: Annotated[float | None, typer.Option(help="MobileNet's width")] = None,
     parity_images: Annotated[
         int | None,
@@ -56,12 +56,21 @@ def main(
     preprocess: Annotated[str | None, typer.Option(help="with --keras: none, rescale-255, tf, caffe or torch")] = None,
     name_: Annotated[str | None, typer.Option("--name", help="with --keras: what to call it")] = None,
     pooling: Annotated[_Pooling | None, typer.Option(help="with --keras; default: average for feature maps")] = None,
-    unit_length: Annotated[bool, typer.Option(help="with --keras: L2-normalise the embedding")] = True,
-    metric: Annotated[_Metric, typer.Option(help="with --keras: how vectors are compared")] = _Metric.cos,
+    unit_length: Annotated[bool | None, typer.Option(help="with --keras: L2-normalise; default: yes")] = None,
+    metric: Annotated[_Metric | None, typer.Option(help="with --keras: of vectors; default: cos")] = None,
 ) -> None:
     """Export one original, all small ones, or any Keras model, and prove that the file answers as it does."""
     if sum((name is not None, all_small, keras is not None)) != 1:
         raise InputError("give exactly one of: an original's NAME, --all-small, --keras FILE; see --help")
+    of_keras = {"layer": layer, "preprocess": preprocess, "name": name_, "pooling": pooling, "metric": metric,
+                "unit-length": unit_length}  # fmt: skip
+    of_original = {"weights": weights, "alpha": alpha, "seed": seed}
+    if keras is None:
+        _refuse(of_keras, "goes with --keras FILE; an original has its own")
+    else:
+        _refuse(of_original, "goes with an original's NAME; the file has its own weights and shape")
+    if all_small:
+        _refuse({"out": out, **of_original}, "does not go with --all-small, which writes what is shipped into the zoo")
     import_tensorflow_quietly()
     options: dict[str, Any] = {"opset": opset, "num_images": parity_images}
     if keras is not None:
@@ -71,15 +80,19 @@ def main(
 
         choice = pooling.value if pooling else None
         opened = open_keras(
-            keras, layer=layer, preprocess=preprocess, name=name_, pooling=choice, unit_length=unit_length,
-            metric=metric.value,
+            keras, layer=layer, preprocess=preprocess, name=name_, pooling=choice, unit_length=unit_length is not False,
+            metric=metric.value if metric else "cos",
         )  # fmt: skip
         _export(opened, out, options)
         return
-    if all_small and out is not None:
-        raise InputError("--all-small writes each model into the zoo; leave --out away, or export one by its name")
     for each in SMALL_MODELS if all_small else (name,):
-        _export(_open(each, weights, seed, alpha), zoo_folder() / f"{each}.onnx" if all_small else out, options)
+        _export(_open(each, weights, seed or 0, alpha), zoo_folder() / f"{each}.onnx" if all_small else out, options)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """An option that would be dropped in silence is an error instead."""
+    if given := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise InputError(f"{given[0]} {why}")
 
 
 def _open(name: str, weights: str | None, seed: int, alpha: float | None) -> Opened:

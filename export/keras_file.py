@@ -6,6 +6,8 @@ that the rest of an export knows no difference.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 Pooling = Literal["none", "flatten", "average"]
+_OF_COLOR = ("caffe", "torch")  # recipes with a constant for each of three channels
 
 
 def open_keras(
@@ -40,7 +43,10 @@ def open_keras(
     if preprocess not in RECIPES:
         raise ModelNotFound(f"unknown preprocessing {preprocess!r}; models/preprocess.py has: {', '.join(RECIPES)}")
     network = kept(open_keras_file(path), layer)
+    _require_float32(network, path)
     height, width, channels = _image_size(network, path)
+    if channels == 1 and preprocess in _OF_COLOR:
+        raise InputError(f"--preprocess {preprocess} takes RGB, {path} takes grey; give none, rescale-255 or tf")
     rank = len(network.output_shape)
     chosen: Pooling = pooling or ("average" if rank == 4 else "none")
     _check_pooling(chosen, rank, network.output_shape, layer)
@@ -52,7 +58,7 @@ def open_keras(
         channels=channels,
         metric=metric,
         unit_length=unit_length,
-        architecture=f"keras:{network.name}",
+        architecture=f"keras:{network.name}:{_structure_sha256(network)[:16]}",
         layer=layer,
         pooling=chosen,
         preprocess_name=preprocess,
@@ -61,6 +67,21 @@ def open_keras(
         weights="",
     )
     return Opened(original, network, path.name, digest)
+
+
+def _structure_sha256(network: keras.Model) -> str:
+    """Over every layer's configuration: activations, strides and layers without weights shape the space as well."""
+    config = json.dumps(network.get_config(), sort_keys=True, default=str)
+    return hashlib.sha256(config.encode()).hexdigest()
+
+
+def _require_float32(network: keras.Model, path: Path) -> None:
+    for layer in network.layers:
+        if layer.compute_dtype != "float32":
+            raise InputError(
+                f"{path}: its layer {layer.name!r} computes in {layer.compute_dtype}, and parity is proven in float32; "
+                "rebuild the model with keras.config.set_dtype_policy('float32'), copy its weights and save it again"
+            )
 
 
 def _image_size(network: keras.Model, path: Path) -> tuple[int, int, int]:

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, save, measure; 0, or 1 with one line on stderr for what the user can mend."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.model == "autoencoder" and options.loss is not None:
+        parser.error("--loss is of the siamese; the autoencoder has one, binary cross-entropy")
+    if options.precision is not None and (options.model != "siamese" or options.loss == "triplet"):
+        parser.error("--precision is of the contrastive recipe; the others are float32")
     if options.data is not None:
         os.environ["SEMBLANCE_DATA"] = str(options.data)
     try:
@@ -45,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", choices=["autoencoder", "siamese"])
-    parser.add_argument("--loss", choices=["contrastive", "triplet"], default="contrastive", help="of the siamese")
+    parser.add_argument("--loss", choices=["contrastive", "triplet"], help="of the siamese; default: contrastive")
     parser.add_argument("--epochs", type=int, help="default: the recipe's own (20; triplet 15)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="the .weights.h5 file to write (default: in models/weights/)")
@@ -53,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision",
         choices=["bfloat16", "float32"],
-        default="bfloat16",
-        help="of the contrastive recipe's activations; float32 is faster on processors without bfloat16 instructions",
+        help="of the contrastive recipe's activations; default: bfloat16; float32 is faster on processors without "
+        "bfloat16 instructions",
     )
     return parser
 
@@ -87,7 +92,9 @@ def _recipe(options: argparse.Namespace) -> Callable[[NDArray[np.uint8], NDArray
         return lambda images, _: recipes.train_autoencoder(images, **common)
     if options.loss == "triplet":
         return lambda images, labels: recipes.train_triplets(images, labels, **common)
-    return lambda images, labels: recipes.train_contrastive(images, labels, precision=options.precision, **common)
+    return lambda images, labels: recipes.train_contrastive(
+        images, labels, precision=options.precision or "bfloat16", **common
+    )
 
 
 def _report(original: Original, trained: Trained) -> None:

@@ -97,3 +97,53 @@ def test_an_input_without_a_fixed_size(tmp_path):
     network.save(tmp_path / "free.keras")
     with pytest.raises(InputError, match="fixed size"):
         open_keras(tmp_path / "free.keras", layer="pooled", preprocess="tf")
+
+
+def saved(path: Path, *layers: keras.layers.Layer, channels: int = 3) -> Path:
+    keras.Sequential([keras.layers.Input((16, 16, channels)), *layers], name="small").save(path)
+    return path
+
+
+def test_layers_without_weights_are_part_of_the_space(tmp_path):
+    """The same weights behind another scaling or activation give other vectors, and must not pass for the same."""
+    digests = set()
+    for number, (scaling, activation) in enumerate(
+        [((1 / 255, 0.0), "relu"), ((1 / 127.5, -1.0), "relu"), ((1 / 255, 0.0), "tanh")]
+    ):
+        scale, offset = scaling
+        path = saved(
+            tmp_path / f"{number}.keras",
+            keras.layers.Rescaling(scale, offset, name="scaled"),
+            keras.layers.Conv2D(4, 3, activation=activation, kernel_initializer="ones", name="conv"),
+            keras.layers.GlobalAveragePooling2D(name="pooled"),
+        )
+        opened = open_keras(path, layer="pooled", preprocess="none", name="mine")
+        digests.add((opened.weights_sha256, opened.original.architecture))
+    assert len({weights for weights, _ in digests}) == 1
+    assert len({architecture for _, architecture in digests}) == 3
+
+
+def test_branches_and_padded_average_pooling(tmp_path, caltech_dir):
+    """What the Inception networks are made of: an average that leaves the padding out, and branches joined."""
+    image = keras.layers.Input((16, 16, 3))
+    left = keras.layers.AveragePooling2D(3, 1, padding="same")(image)
+    right = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    joined = keras.layers.Concatenate(name="joined")([left, right])
+    keras.Model(image, joined).save(tmp_path / "branches.keras")
+    opened = open_keras(tmp_path / "branches.keras", layer="joined", preprocess="tf")
+    _, parity = export(opened, tmp_path / "branches.onnx", num_images=20)
+    assert parity.max_unit_error <= 1e-5
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_refused_naming_the_layer(tmp_path, policy):
+    path = saved(tmp_path / "mixed.keras", keras.layers.Conv2D(4, 3, name="conv", dtype=policy))
+    with pytest.raises(InputError, match=rf"'conv' computes in {policy[6:]}"):
+        open_keras(path, layer="conv", preprocess="tf")
+
+
+@pytest.mark.parametrize("preprocess", ["caffe", "torch"])
+def test_a_grey_model_does_not_take_a_recipe_for_color(tmp_path, preprocess):
+    path = saved(tmp_path / "grey.keras", keras.layers.Conv2D(4, 3, name="conv"), channels=1)
+    with pytest.raises(InputError, match="takes RGB"):
+        open_keras(path, layer="conv", preprocess=preprocess)

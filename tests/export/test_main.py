@@ -37,7 +37,12 @@ def test_an_export_into_the_cache_folder(tmp_path, fashion_mnist_dir):
         ([], "exactly one of"),
         (["siamese", "--all-small"], "exactly one of"),
         (["--keras", "x.keras"], "--layer NAME"),
-        (["--all-small", "--out", "x.onnx"], "leave --out away"),
+        (["--all-small", "--weights", "random"], "--weights does not go with --all-small"),
+        (["siamese", "--layer", "dense_1"], "--layer goes with --keras"),
+        (["siamese", "--no-unit-length"], "--unit-length goes with --keras"),
+        (["siamese", "--metric", "l2sq"], "--metric goes with --keras"),
+        (["--keras", "x.keras", "--layer", "y", "--preprocess", "tf", "--seed", "1"], "--seed goes with an original"),
+        (["mobilenet", "--alpha", "0"], "alpha"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(arguments, said, tmp_path):

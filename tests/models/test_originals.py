@@ -14,6 +14,7 @@ from models.fill import draw_images
 from models.train import embed_all, leave_one_out
 from models.weights import SHIPPED, kept, open_original, own_path
 from semblance.card import read_card
+from semblance.errors import InputError
 from semblance.inference.models import zoo_folder
 from semblance.inputs.idx import read_idx
 
@@ -63,6 +64,9 @@ def test_photograph_networks(name: str, parameters: int, size: int, dimension: i
 def test_mobilenet_names_its_width() -> None:
     assert find("mobilenet").architecture == "mobilenet_0.75"
     assert find("mobilenet", alpha=1).architecture == "mobilenet_1"
+    assert (find("mobilenet").name, find("mobilenet", alpha=0.25).name) == ("mobilenet", "mobilenet-0.25")
+    with pytest.raises(InputError, match="above 0"):
+        find("mobilenet", alpha=-1)
     assert find("mobilenet", alpha=0.25).network().output_shape[-1] == 256
 
 
