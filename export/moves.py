@@ -135,9 +135,12 @@ def permute_dense(editor: Editor, node: onnx.NodeProto) -> bool:
     if weights is None or weights.ndim != 2:
         return False
     shape = editor.shape(before.output[0])
-    is_turned = list(attribute(before, "perm")) == _TO_CHANNELS_LAST and not attribute(node, "transB", 0)
+    is_turned = list(attribute(before, "perm")) == _TO_CHANNELS_LAST
     if editor.only_user(flat.output[0]) is not node or not is_turned or not _is_static_but_batch(shape):
         return False
+    is_plain = not attribute(node, "transA", 0) and not attribute(node, "transB", 0)
+    if len(editor.shape(flat.output[0]) or ()) != 2 or not is_plain:
+        return False  # an axis more would be lost, and transA makes the rows count images
     _, height, width, channels = shape
     if math.prod((height, width, channels)) != len(weights):
         return False

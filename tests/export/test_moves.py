@@ -208,3 +208,33 @@ def test_channels_that_are_left_out_are_not_reordered(build, run):
     folded = apply_rules(model, RULES)
     images = normal(2, 4, 5, 3)
     np.testing.assert_allclose(run(folded, images), run(model, images), atol=1e-5)
+
+
+def test_a_dense_layer_on_a_flatten_with_another_axis_stays(build, run):
+    """Behind [N, 1, 40] the later axis numbers count that 1; a flatten to [N, 40] would turn the Softmax's axis."""
+    nodes = [
+        node("Transpose", "image", "t", perm=TO_LAST),
+        node("Reshape", "t s", "y"),
+        node("MatMul", "y w", "m"),
+        node("Softmax", "m", "p", axis=1),
+        node("Reshape", "p e", "embedding"),
+    ]
+    constants = {"s": whole(-1, 1, 40), "w": normal(40, 7), "e": whole(-1, 7)}
+    model = build(nodes, constants, image=(5, 2, 4), embedding=(7,))
+    kept = apply_rules(model, [moves.permute_dense])
+    assert kinds(kept) == kinds(model)
+    images = normal(3, 5, 2, 4)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_a_dense_layer_that_turns_its_input_stays(build, run):
+    """With transA the weights' rows meet the images of the batch, not the features."""
+    nodes = [
+        node("Transpose", "image", "x", perm=TO_LAST),
+        node("Reshape", "x s", "y"),
+        node("Gemm", "y w", "embedding", transA=1),
+    ]
+    model = build(nodes, {"s": whole(-1, 40), "w": normal(40, 7)}, image=(5, 2, 4), embedding=(7,))
+    kept = apply_rules(model, [moves.permute_dense])
+    images = normal(40, 5, 2, 4)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
