@@ -46,6 +46,7 @@ def test_normalisation_and_metric_are_the_published_ones() -> None:
 PHOTOGRAPHS = [
     ("resnet50", 23_587_712, 224, 2048, "caffe"),
     ("inception_v3", 21_802_784, 299, 2048, "tf"),
+    ("inception_resnet_v2", 54_336_736, 299, 1536, "tf"),
     ("mobilenet", 1_832_976, 224, 768, "tf"),
 ]
 
