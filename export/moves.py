@@ -24,9 +24,9 @@ def hoist_transpose(editor: Editor, node: onnx.NodeProto) -> bool:
     before = editor.maker(node.input[0]) if node.op_type == "Transpose" else None
     if before is None or editor.only_user(before.output[0]) is not node:
         return False
-    perm = list(attribute(node, "perm"))
-    operands = _transposed_operands(editor, before, perm)
-    if operands is None:
+    perm = _perm(editor, node)
+    operands = None if perm is None else _transposed_operands(editor, before, perm)
+    if perm is None or operands is None:
         return False
     source, others = operands
     shape = editor.shape(source)
@@ -38,15 +38,15 @@ def hoist_transpose(editor: Editor, node: onnx.NodeProto) -> bool:
 
 def merge_transposes(editor: Editor, node: onnx.NodeProto) -> bool:
     """Two Transposes in a row become one, and one that changes nothing is dropped."""
-    if node.op_type != "Transpose":
+    perm = _perm(editor, node)
+    if perm is None:
         return False
-    perm = list(attribute(node, "perm"))
     if perm == sorted(perm):
         return editor.bypass(node, node.input[0])
     before = editor.maker(node.input[0])
-    if before is None or before.op_type != "Transpose" or editor.only_user(before.output[0]) is not node:
+    first = None if before is None else _perm(editor, before)
+    if before is None or first is None or editor.only_user(before.output[0]) is not node:
         return False
-    first = attribute(before, "perm")
     merged = altered(node, [before.input[0]], perm=[first[axis] for axis in perm])
     editor.replace([before, node], [merged])
     return True
@@ -54,11 +54,10 @@ def merge_transposes(editor: Editor, node: onnx.NodeProto) -> bool:
 
 def reshape_instead(editor: Editor, node: onnx.NodeProto) -> bool:
     """A Transpose that only moves axes of size 1 is a Reshape, which copies nothing."""
-    shape = editor.shape(node.output[0])
-    if node.op_type != "Transpose" or not _is_static_but_batch(shape):
+    shape, perm = editor.shape(node.output[0]), _perm(editor, node)
+    if perm is None or not _is_static_but_batch(shape):
         return False
-    perm = attribute(node, "perm")
-    order = [axis for axis in perm if axis == 0 or shape[list(perm).index(axis)] != 1]
+    order = [axis for axis in perm if axis == 0 or shape[perm.index(axis)] != 1]
     if order != sorted(order):
         return False
     editor.replace([node], [reshape_node(editor, node.input[0], node.output[0], shape)])
@@ -97,10 +96,12 @@ def hoist_reshape(editor: Editor, node: onnx.NodeProto) -> bool:
 
 def drop_tile(editor: Editor, node: onnx.NodeProto) -> bool:
     """Tile of axes of size 1, then Add, Sub or Mul by a constant of the full size: the arithmetic repeats by itself."""
+    if node.op_type != "Tile":
+        return False
     user = editor.only_user(node.output[0])
     parts = None if user is None else constant_operand(editor, user)
-    repeats, shape = editor.constant(node.input[1]) if node.op_type == "Tile" else None, editor.shape(node.input[0])
-    if user is None or parts is None or repeats is None or shape is None:
+    repeats, shape = editor.constant(node.input[1]), editor.shape(node.input[0])
+    if user is None or parts is None or repeats is None or shape is None or parts[1].ndim > len(shape):
         return False
     full = (1,) * (len(shape) - parts[1].ndim) + parts[1].shape
     if any(times > 1 and (size != 1 or times != has) for times, size, has in zip(repeats, shape, full, strict=True)):
@@ -111,7 +112,7 @@ def drop_tile(editor: Editor, node: onnx.NodeProto) -> bool:
 def pool_globally(editor: Editor, node: onnx.NodeProto) -> bool:
     """Transpose to channels-last, then the mean over height and width: GlobalAveragePool of what lies there already."""
     before = editor.maker(node.input[0]) if node.op_type == "ReduceMean" else None
-    if before is None or before.op_type != "Transpose" or list(attribute(before, "perm")) != _TO_CHANNELS_LAST:
+    if before is None or _perm(editor, before) != _TO_CHANNELS_LAST:
         return False
     axes = attribute(node, "axes") if len(node.input) < 2 else editor.constant(node.input[1])
     source = editor.shape(before.input[0])
@@ -129,13 +130,13 @@ def permute_dense(editor: Editor, node: onnx.NodeProto) -> bool:
     """Transpose to channels-last, flatten, dense layer: its weights' rows are put into channels-first order instead."""
     flat = editor.maker(node.input[0]) if node.op_type in ("Gemm", "MatMul") else None
     before = editor.maker(flat.input[0]) if flat is not None and flat.op_type == "Reshape" else None
-    if flat is None or before is None or before.op_type != "Transpose":
+    if flat is None or before is None:
         return False
     weights = editor.constant(node.input[1])
     if weights is None or weights.ndim != 2:
         return False
     shape = editor.shape(before.output[0])
-    is_turned = list(attribute(before, "perm")) == _TO_CHANNELS_LAST
+    is_turned = _perm(editor, before) == _TO_CHANNELS_LAST
     if editor.only_user(flat.output[0]) is not node or not is_turned or not _is_static_but_batch(shape):
         return False
     is_plain = not attribute(node, "transA", 0) and not attribute(node, "transB", 0)
@@ -172,8 +173,9 @@ def gather_stacked_slices(editor: Editor, node: onnx.NodeProto) -> bool:
 
 def gather_reversed_slice(editor: Editor, node: onnx.NodeProto) -> bool:
     """A Slice of one whole axis with step -1: a Gather."""
-    parts = [editor.constant(name) for name in node.input[1:]] if node.op_type == "Slice" else []
-    shape = editor.shape(node.input[0])
+    if node.op_type != "Slice":
+        return False
+    parts, shape = [editor.constant(name) for name in node.input[1:]], editor.shape(node.input[0])
     if len(parts) != 4 or any(each is None or each.size != 1 for each in parts) or shape is None:
         return False
     start, end, axis, step = (int(each.item()) for each in parts if each is not None)
@@ -191,17 +193,19 @@ def gather_reversed_sequence(editor: Editor, node: onnx.NodeProto) -> bool:
 
     Its lengths are computed from the very shape of what it reverses, so that each is the whole axis.
     """
-    lengths = editor.maker(node.input[1]) if node.op_type == "ReverseSequence" else None
+    if node.op_type != "ReverseSequence":
+        return False
+    lengths, turned = editor.maker(node.input[1]), editor.maker(node.input[0])
     size = editor.maker(lengths.input[0]) if lengths is not None and lengths.op_type == "Expand" else None
     whole = editor.maker(size.input[0]) if size is not None and size.op_type == "Gather" else None
-    turned = editor.maker(node.input[0])
-    if size is None or whole is None or turned is None or whole.op_type != "Shape" or turned.op_type != "Transpose":
+    perm = None if turned is None else _perm(editor, turned)
+    if size is None or whole is None or turned is None or perm is None or whole.op_type != "Shape":
         return False
     axis, measured = attribute(node, "time_axis", 0), editor.constant(size.input[1])
     shape, original = editor.shape(turned.output[0]), turned.input[0]
     if whole.input[0] != original or measured is None or measured.size != 1 or shape is None or shape[axis] is None:
         return False
-    if attribute(turned, "perm")[axis] != measured.item():
+    if perm[axis] != measured.item():
         return False
     order = editor.add_constant(np.arange(shape[axis])[::-1].astype(np.int64))
     editor.replace([node], [helper.make_node("Gather", [node.input[0], order], list(node.output), axis=axis)])
@@ -211,23 +215,24 @@ def gather_reversed_sequence(editor: Editor, node: onnx.NodeProto) -> bool:
 def sink_gather(editor: Editor, node: onnx.NodeProto) -> bool:
     """A reordering of channels moves behind Add or Sub by a constant, behind a Transpose, and into a Conv."""
     order, after = _order(editor, node), editor.only_user(node.output[0])
-    if order is None or after is None:
+    shape = editor.shape(node.input[0]) if order is not None else None
+    if order is None or after is None or shape is None:
         return False
-    axis = attribute(node, "axis", 0)
+    axis, rank = attribute(node, "axis", 0) % len(shape), len(shape)
     if after.op_type == "Conv":
         return _fold_order(editor, node, after, order, axis)
-    rank = len(editor.shape(node.output[0]) or ())
-    inputs, moved_axis = list(after.input), axis
-    if after.op_type == "Transpose":
-        moved_axis = list(attribute(after, "perm")).index(axis)
-        inputs = [node.input[0]]
+    perm, inputs, moved_axis = _perm(editor, after), [node.input[0]], axis
+    if perm is not None:
+        moved_axis = perm.index(axis)
     else:
         parts = constant_operand(editor, after) if after.op_type in ("Add", "Sub") else None
-        if parts is None or after.input[0] != node.output[0] or not rank:
+        if parts is None or after.input[0] != node.output[0] or parts[1].ndim > rank:
             return False
         operand = parts[1].reshape((1,) * (rank - parts[1].ndim) + parts[1].shape)
+        if operand.shape[axis] not in (1, len(order)):
+            return False  # it repeats the single entry that was gathered
         restored = np.take(operand, np.argsort(order), axis) if operand.shape[axis] > 1 else operand
-        inputs = [node.input[0], editor.add_constant(restored)]
+        inputs.append(editor.add_constant(restored))
     between = editor.new_value(editor.shape(after.output[0]))
     gather = altered(node, [between, node.input[1]], after.output[0], axis=moved_axis)
     editor.replace([node, after], [altered(after, inputs, between), gather])
@@ -247,6 +252,16 @@ def _is_static_but_batch(shape: Shape | None) -> bool:
     return shape is not None and len(shape) > 0 and shape[0] is None and None not in shape[1:]
 
 
+def _perm(editor: Editor, node: onnx.NodeProto) -> list[int] | None:
+    """Which axis a Transpose puts at each place, without `perm` all in reverse; None for any other node."""
+    if node.op_type != "Transpose":
+        return None
+    perm, shape = attribute(node, "perm"), editor.shape(node.input[0])
+    if perm is None:
+        return None if shape is None else list(range(len(shape)))[::-1]
+    return list(perm)
+
+
 def _transposed_operands(editor: Editor, node: onnx.NodeProto, perm: list[int]) -> tuple[str, str] | None:
     """(the input that is moved, the name of the other one, turned by `perm`); None where a Transpose cannot pass."""
     if node.op_type == "Cast":
@@ -255,8 +270,8 @@ def _transposed_operands(editor: Editor, node: onnx.NodeProto, perm: list[int]) 
         repeats = editor.constant(node.input[1])
         return None if repeats is None else (node.input[0], editor.add_constant(repeats[perm]))
     parts = constant_operand(editor, node)
-    if parts is None or parts[1].ndim > len(perm):
-        return None
+    if parts is None or parts[1].ndim > len(perm) or len(editor.shape(parts[0]) or ()) != len(perm):
+        return None  # a constant of more axes than the source adds axes that the source cannot be turned by
     if parts[1].size == 1:
         return parts[0], editor.add_constant(parts[1].reshape(()))
     full = parts[1].reshape((1,) * (len(perm) - parts[1].ndim) + parts[1].shape)
@@ -275,8 +290,9 @@ def _single_channel(editor: Editor, node: onnx.NodeProto, axis: int, rank: int) 
 
 def _order(editor: Editor, node: onnx.NodeProto) -> np.ndarray | None:
     """The permutation that a Gather applies to a whole axis; None for any other node."""
-    order = editor.constant(node.input[1]) if node.op_type == "Gather" else None
-    shape = editor.shape(node.input[0])
+    if node.op_type != "Gather":
+        return None
+    order, shape = editor.constant(node.input[1]), editor.shape(node.input[0])
     if order is None or order.ndim != 1 or shape is None or shape[attribute(node, "axis", 0)] != len(order):
         return None
     return order if sorted(order) == list(range(len(order))) else None

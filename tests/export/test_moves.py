@@ -238,3 +238,95 @@ def test_a_dense_layer_that_turns_its_input_stays(build, run):
     kept = apply_rules(model, [moves.permute_dense])
     images = normal(40, 5, 2, 4)
     np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_channels_counted_from_the_end_are_flipped_too(build, run):
+    """Gather's axis may be negative: it is the same axis, and a Transpose's perm names it from the front."""
+    nodes = [
+        node("Gather", "image order", "flipped", axis=-1),
+        node("Sub", "flipped mean", "x"),
+        node("Transpose", "x", "y", perm=TO_FIRST),
+        node("Conv", "y w", "embedding"),
+    ]
+    constants = {"order": whole(2, 1, 0), "mean": normal(3), "w": normal(6, 3, 1, 1)}
+    model = build(nodes, constants, image=(4, 5, 3), embedding=(6, 4, 5))
+    folded = apply_rules(model, [moves.sink_gather])
+    assert kinds(folded) == ["Sub", "Transpose", "Conv"]
+    images = normal(2, 4, 5, 3)
+    np.testing.assert_allclose(run(folded, images), run(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize("constant", [normal(1, 3), normal(1, 1, 3)])
+def test_a_gather_stays_before_a_constant_that_makes_more_of_its_axes(build, run, constant):
+    """One entry that is repeated, or one axis more in front, is not a constant in the Gather's own order."""
+    nodes = [node("Gather", "image first", "x", axis=1), node("Add", "x c", "y"), node("Reshape", "y s", "embedding")]
+    model = build(nodes, {"first": whole(0), "c": constant, "s": whole(-1, 3)}, image=(1,), embedding=(3,))
+    kept = apply_rules(model, [moves.sink_gather])
+    assert kinds(kept) == ["Gather", "Add", "Reshape"]
+    images = normal(2, 1)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+@pytest.mark.parametrize("constant", [normal(1, 1, 4, 3), normal(1, 1, 1, 1)])
+def test_a_transpose_stays_behind_a_constant_that_adds_an_axis(build, run, constant):
+    nodes = [
+        node("Add", "image c", "x"),  # [N, 4, 3] becomes [1, N, 4, 3]
+        node("Transpose", "x", "y", perm=[1, 0, 3, 2]),
+        node("Relu", "y", "embedding"),
+    ]
+    model = build(nodes, {"c": constant}, image=(4, 3), embedding=(1, 3, 4))
+    kept = apply_rules(model, RULES)
+    assert kinds(kept) == ["Add", "Transpose", "Relu"]
+    images = normal(2, 4, 3)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_a_tile_stays_before_a_constant_that_adds_an_axis(build, run):
+    nodes = [node("Tile", "image r", "x"), node("Add", "x c", "y"), node("Reshape", "y s", "embedding")]
+    constants = {"r": whole(1, 3), "c": normal(1, 3, 3), "s": whole(-1, 3)}
+    model = build(nodes, constants, image=(1,), embedding=(3,))
+    kept = apply_rules(model, [moves.drop_tile])
+    assert kinds(kept) == ["Tile", "Add", "Reshape"]
+    images = normal(3, 1)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_a_transpose_without_perm_reverses_the_axes(build, run):
+    nodes = [
+        node("Gather", "image order", "g", axis=2),
+        node("Mul", "g c", "x"),
+        node("Transpose", "x", "y"),
+        node("Transpose", "y", "z"),
+        node("Transpose", "z", "back"),
+        node("ReduceMean", "back axes", "mean", keepdims=1),
+        node("Reshape", "mean s", "embedding"),
+    ]
+    constants = {"order": whole(1, 0), "c": normal(4, 1, 3), "axes": whole(1, 2), "s": whole(-1, 3)}
+    model = build(nodes, constants, image=(4, 2, 3), embedding=(3,))
+    moved = apply_rules(model, RULES)
+    assert kinds(moved).count("Transpose") == 1
+    images = normal(2, 4, 2, 3)
+    np.testing.assert_allclose(run(moved, images), run(model, images), atol=1e-6)
+
+
+def test_a_gather_sinks_behind_a_transpose_without_perm(build, run):
+    nodes = [
+        node("Gather", "image order", "g", axis=1),
+        node("Transpose", "g", "x"),
+        node("Transpose", "x", "y", perm=[2, 1, 0]),
+        node("Relu", "y", "embedding"),
+    ]
+    model = build(nodes, {"order": whole(1, 2, 0, 3)}, image=(4, 3), embedding=(4, 3))
+    moved = apply_rules(model, [moves.sink_gather])
+    assert kinds(moved) == ["Transpose", "Transpose", "Gather", "Relu"]
+    images = normal(2, 4, 3)
+    np.testing.assert_array_equal(run(moved, images), run(model, images))
+
+
+def test_a_node_that_reads_nothing_is_no_reason_to_stop(build, run):
+    nodes = [helper.make_node("Constant", [], ["c"], value_float=2.5), node("Mul", "image c", "embedding")]
+    model = build(nodes, {}, image=(4,), embedding=(4,))
+    kept = apply_rules(model, [rule for rule in RULES if rule.__module__ == moves.__name__])
+    assert kinds(kept) == ["Constant", "Mul"]
+    images = normal(2, 4)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
