@@ -111,7 +111,7 @@ def fold_pad(editor: Editor, node: onnx.NodeProto) -> bool:
     total = np.asarray(attribute(layer, "pads", [0] * 4)) + pads[[2, 3, 6, 7]]
     if layer.op_type == "MaxPool":
         kernel = np.asarray(attribute(layer, "kernel_shape") * 2)
-        if not _is_never_negative(editor, node.input[0]) or (total >= kernel).any():
+        if not _is_never_negative(editor, node.input[0]) or (total >= kernel).any() or not _is_plain_pool(layer):
             return False
     folded = altered(layer, [node.input[0], *layer.input[1:]], pads=[int(each) for each in total])
     editor.replace([node, layer], [folded])
@@ -175,6 +175,12 @@ def _bias_of(editor: Editor, layer: onnx.NodeProto) -> Array | None:
 
 def _is_plain_gemm(layer: onnx.NodeProto) -> bool:
     return attribute(layer, "alpha", 1.0) == 1.0 and attribute(layer, "beta", 1.0) == 1.0
+
+
+def _is_plain_pool(layer: onnx.NodeProto) -> bool:
+    """Of a MaxPool: windows without gaps that end within the padding, and maxima without their indices."""
+    has_gaps = any(each != 1 for each in attribute(layer, "dilations", [1, 1]))
+    return not has_gaps and not attribute(layer, "ceil_mode", 0) and len(layer.output) == 1
 
 
 def _gemm_outputs(layer: onnx.NodeProto) -> tuple[Any, ...]:

@@ -148,3 +148,23 @@ def test_other_padding_stays(build, case):
     shape = (4, 3, 3) if case == "channels" else (3, 5, 5)
     model = build(nodes, constants, image=(3, 5, 5), embedding=shape)
     assert "Pad" in kinds(apply_rules(model, [folds.fold_pad]))
+
+
+@pytest.mark.parametrize("case", ["ceil_mode", "dilations", "indices"])
+def test_padding_before_an_unusual_pool_stays(build, run, case):
+    """Rounding up and dilation read beyond the end by other rules, and indices count in the padded map."""
+    pads = np.asarray([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    options = {"ceil_mode": {"ceil_mode": 1, "strides": [2, 2]}, "dilations": {"dilations": [2, 2]}, "indices": {}}
+    pool = node("MaxPool", "y", "p", kernel_shape=[2, 2], **options[case])
+    nodes = [node("Relu", "image", "x"), node("Pad", "x pads", "y"), pool]
+    if case == "indices":
+        pool.output.append("places")
+        nodes += [node("Cast", "places", "q", to=TensorProto.FLOAT), node("Add", "p q", "embedding")]
+    else:
+        pool.output[:] = ["embedding"]
+    size = {"ceil_mode": 4, "dilations": 5, "indices": 6}[case]
+    model = build(nodes, {"pads": pads}, image=(3, 5, 5), embedding=(3, size, size))
+    kept = apply_rules(model, [folds.fold_pad])
+    assert kinds(kept) == kinds(model)
+    images = normal(2, 3, 5, 5)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
