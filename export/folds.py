@@ -48,10 +48,12 @@ def fold_scale_into_conv(editor: Editor, node: onnx.NodeProto) -> bool:
     parts = constant_operand(editor, node)
     if node.op_type != "Mul" or parts is None or layer is None or layer.op_type != "Conv":
         return False
-    source, factor = parts
-    weights = editor.constant(layer.input[1])
-    if weights is None or (attribute(layer, "group", 1) != 1 and factor.size > 1):
+    (source, factor), group = parts, attribute(layer, "group", 1)
+    weights, shape = editor.constant(layer.input[1]), editor.shape(source)
+    if weights is None or weights.ndim != 4 or layer.input[0] != node.output[0] or (group != 1 and factor.size > 1):
         return False
+    if shape is None or len(shape) != 4 or shape[1] != weights.shape[1] * group:
+        return False  # the Mul makes the channels that the weights expect
     scale = _channels(factor, weights.shape[1], 2)
     if scale is None:
         return False

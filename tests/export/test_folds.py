@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export import folds
+from export import folds, moves
 from export.simplify import apply_rules
 
 rng = np.random.default_rng(7)
@@ -166,5 +166,41 @@ def test_padding_before_an_unusual_pool_stays(build, run, case):
     model = build(nodes, {"pads": pads}, image=(3, 5, 5), embedding=(3, size, size))
     kept = apply_rules(model, [folds.fold_pad])
     assert kinds(kept) == kinds(model)
+    images = normal(2, 3, 5, 5)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+@pytest.mark.parametrize("is_tiled", [False, True])
+def test_a_scale_that_makes_the_channels_stays(build, run, is_tiled):
+    """[N, 1, H, W] times [3, 1, 1] has three channels; without the Mul the convolution would be given one."""
+    tile = [node("Tile", "image r", "t")] if is_tiled else []
+    nodes = [*tile, node("Mul", "t s" if is_tiled else "image s", "x"), node("Conv", "x w", "embedding")]
+    constants = {"s": normal(3, 1, 1), "w": normal(4, 3, 3, 3)}
+    constants |= {"r": np.asarray([1, 3, 1, 1], np.int64)} if is_tiled else {}
+    model = build(nodes, constants, image=(1, 5, 5), embedding=(4, 3, 3))
+    kept = apply_rules(model, [moves.drop_tile, folds.fold_scale_into_conv])
+    assert kinds(kept) == ["Mul", "Conv"]
+    images = normal(2, 1, 5, 5)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_a_single_factor_goes_into_a_convolution_of_groups(build, run, group):
+    nodes = [node("Mul", "image s", "x"), node("Conv", "x w", "embedding", group=group)]
+    constants = {"s": normal(1), "w": normal(6, 3 // group, 3, 3)}
+    model = build(nodes, constants, image=(3, 5, 5), embedding=(6, 3, 3))
+    folded = apply_rules(model, [folds.fold_scale_into_conv])
+    assert kinds(folded) == ["Conv"]
+    images = normal(2, 3, 5, 5)
+    np.testing.assert_allclose(run(folded, images), run(model, images), atol=1e-5)
+
+
+def test_a_product_that_is_the_bias_stays(build, run):
+    nodes = [node("Mul", "b s", "x"), node("Conv", "image w x", "embedding")]
+    model = build(
+        nodes, {"b": normal(4), "s": normal(1), "w": normal(4, 3, 3, 3)}, image=(3, 5, 5), embedding=(4, 3, 3)
+    )
+    kept = apply_rules(model, [folds.fold_scale_into_conv])
+    assert kinds(kept) == ["Mul", "Conv"]
     images = normal(2, 3, 5, 5)
     np.testing.assert_array_equal(run(kept, images), run(model, images))
