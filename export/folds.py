@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 def fold_into_producer(editor: Editor, node: onnx.NodeProto) -> bool:
     """Conv or Gemm, then Mul, Add, Sub or BatchNormalization by constants: into its weights and bias."""
+    if node.op_type not in ("Mul", "Add", "Sub", "BatchNormalization"):
+        return False
     parts = constant_operand(editor, node)
     layer = editor.maker(node.input[0] if parts is None else parts[0])
     if layer is None or layer.op_type not in ("Conv", "Gemm") or editor.only_user(layer.output[0]) is not node:
@@ -28,6 +30,8 @@ def fold_into_producer(editor: Editor, node: onnx.NodeProto) -> bool:
     weights, bias = editor.constant(layer.input[1]), _bias_of(editor, layer)
     if weights is None or bias is None or not _is_plain_gemm(layer):
         return False
+    if weights.ndim != (4 if layer.op_type == "Conv" else 2):
+        return False  # a convolution along one axis or three has its channels elsewhere
     affine = _per_channel(editor, node, len(bias), 2 if layer.op_type == "Conv" else 0)
     if affine is None:
         return False
@@ -71,6 +75,8 @@ def sink_scale(editor: Editor, node: onnx.NodeProto) -> bool:
     following = constant_operand(editor, after)
     if following is None or after.input[0] != node.output[0] or not np.all(parts[1]):
         return False
+    if parts[1].dtype != np.float32 or following[1].dtype != np.float32:
+        return False  # whole numbers would be divided
     if not _is_of_pixels(editor, parts[0]):
         return False
     (source, factor), (_, operand) = parts, following
@@ -154,7 +160,12 @@ def _per_channel(editor: Editor, node: onnx.NodeProto, num: int, trailing: int) 
 
 
 def _channels(array: Array, num: int, trailing: int) -> Array | None:
-    """A constant that broadcasts over channels only, as [num] float64. `trailing`: axes behind the channels."""
+    """A constant that broadcasts over channels only, as [num] float64. `trailing`: axes behind the channels.
+
+    None for any other, so also for one that would give the batch and its channels another axis in front.
+    """
+    if array.ndim > trailing + 2:
+        return None
     if array.size == 1:
         return np.full(num, array.reshape(-1)[0], np.float64)
     padded = array.reshape((1,) * max(0, trailing + 1 - array.ndim) + array.shape)

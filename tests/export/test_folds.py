@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export import folds, moves
-from export.simplify import apply_rules
+from export.simplify import RULES, apply_rules
 
 rng = np.random.default_rng(7)
 
@@ -203,4 +203,68 @@ def test_a_product_that_is_the_bias_stays(build, run):
     kept = apply_rules(model, [folds.fold_scale_into_conv])
     assert kinds(kept) == ["Mul", "Conv"]
     images = normal(2, 3, 5, 5)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_a_convolution_along_one_axis_stays(build, run):
+    statistics = {"gamma": normal(4), "beta": normal(4), "mean": normal(4), "variance": np.abs(normal(4)) + 0.1}
+    nodes = [node("Conv", "image w", "x"), node("BatchNormalization", "x gamma beta mean variance", "embedding")]
+    model = build(nodes, {"w": normal(4, 3, 3), **statistics}, image=(3, 6), embedding=(4, 4))
+    kept = apply_rules(model, [folds.fold_into_producer])
+    assert kinds(kept) == ["Conv", "BatchNormalization"]
+    images = normal(2, 3, 6)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 5), (1, 1, 1)])
+def test_a_constant_that_adds_an_axis_stays_behind_the_dense_layer(build, run, shape):
+    """[N, 5] plus [1, 1, 5] is [1, N, 5], and a softmax over axis 1 is then one over the images."""
+    nodes = [
+        node("Gemm", "image w", "x"),
+        node("Add", "x c", "y"),
+        node("Softmax", "y", "p", axis=1),
+        node("Reshape", "p s", "embedding"),
+    ]
+    constants = {"w": normal(4, 5), "c": normal(*shape), "s": np.asarray([-1, 5], np.int64)}
+    model = build(nodes, constants, image=(4,), embedding=(5,))
+    kept = apply_rules(model, [folds.fold_into_producer])
+    assert kinds(kept) == ["Gemm", "Add", "Softmax", "Reshape"]
+    images = normal(3, 4)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_scaled_whole_numbers_keep_their_order(build, run):
+    """5 / 3 is no whole number."""
+    nodes = [
+        node("Mul", "image s", "x"),
+        node("Add", "x o", "y"),
+        node("Cast", "y", "embedding", to=TensorProto.FLOAT),
+    ]
+    constants = {"s": np.asarray(3, np.int32), "o": np.asarray(5, np.int32)}
+    model = build(nodes, constants, image=(4,), embedding=(4,), dtype=TensorProto.INT32)
+    kept = apply_rules(model, [folds.sink_scale])
+    assert kinds(kept) == ["Mul", "Add", "Cast"]
+    images = rng.integers(0, 256, (2, 4), dtype=np.int32)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_whole_factors_are_not_multiplied_into_floats(build, run):
+    nodes = [
+        node("Mul", "image s", "x"),
+        node("Mul", "x o", "y"),
+        node("Cast", "y", "embedding", to=TensorProto.FLOAT),
+    ]
+    constants = {"s": np.asarray(3, np.int32), "o": np.asarray(5, np.int32)}
+    model = build(nodes, constants, image=(4,), embedding=(4,), dtype=TensorProto.INT32)
+    kept = apply_rules(model, [folds.sink_scale])
+    images = rng.integers(0, 256, (2, 4), dtype=np.int32)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+def test_a_node_that_reads_nothing_is_no_reason_to_stop(build, run):
+    nodes = [helper.make_node("Constant", [], ["c"], value_float=2.5), node("Mul", "image c", "embedding")]
+    model = build(nodes, {}, image=(4,), embedding=(4,))
+    kept = apply_rules(model, RULES)
+    assert kinds(kept) == ["Constant", "Mul"]
+    images = normal(2, 4)
     np.testing.assert_array_equal(run(kept, images), run(model, images))
