@@ -46,7 +46,7 @@ def _chain(editor: Editor, image: str) -> tuple[onnx.NodeProto | None, list[onnx
             entry = node
         elif node.op_type in (*_POINTWISE, *_WINDOWS) and entry is not None:
             layers.append(node)
-        elif node.op_type != "Cast" and not _is_per_channel(editor, node):
+        elif node.op_type != "Cast" and not _is_per_channel(editor, node, has_entered=entry is not None):
             break
         node = editor.only_user(node.output[0])
     return entry, layers
@@ -58,14 +58,17 @@ def _enters(editor: Editor, node: onnx.NodeProto) -> bool:
     if before is None or after is None or len(before) != 4 or len(after) != 4:
         return False
     if node.op_type == "Transpose":
-        return list(attribute(node, "perm")) == [0, 3, 1, 2]
+        return list(attribute(node, "perm", ())) == [0, 3, 1, 2]
     return node.op_type == "Reshape" and before[3] == after[1] == 1 and before[1:3] == after[2:]
 
 
-def _is_per_channel(editor: Editor, node: onnx.NodeProto) -> bool:
-    """Arithmetic with a constant that is the same for all pixels of a channel, channels-first or of one number."""
+def _is_per_channel(editor: Editor, node: onnx.NodeProto, *, has_entered: bool) -> bool:
+    """Arithmetic with a constant that is the same for all pixels of a channel; channels come last before the entry."""
     parts = constant_operand(editor, node)
-    return parts is not None and (parts[1].size == 1 or parts[1].shape[-2:] == (1, 1))
+    if parts is None or parts[1].size == 1:
+        return parts is not None
+    shape = parts[1].shape
+    return shape[-2:] == (1, 1) if has_entered else all(size == 1 for size in shape[:-1])
 
 
 def _needed(editor: Editor, layers: list[onnx.NodeProto]) -> Size | None:
@@ -107,4 +110,5 @@ def _insert_slice(editor: Editor, image: str, entry: onnx.NodeProto, size: Size)
         reshaped = reshape_node(editor, source, entry.output[0], (None, 1, height, width))
         editor.replace([entry], [reshaped] if entry is not first else [crop, reshaped])
     if entry.op_type != "Reshape" or entry is not first:
-        editor.replace([first], [crop, altered(first, [cropped, *first.input[1:]])])
+        inputs = [cropped if name == image else name for name in first.input]
+        editor.replace([first], [crop, altered(first, inputs)])

@@ -62,3 +62,62 @@ def test_a_graph_without_layers_is_left_alone(build):
     nodes = [node("Cast", "image", "p", to=TensorProto.FLOAT), node("Reshape", "p s", "embedding")]
     model = build(nodes, {"s": np.asarray([-1, 12])}, image=(2, 2, 3), embedding=(12,), dtype=TensorProto.UINT8)
     assert [each.op_type for each in crop_unseen(model).graph.node] == ["Cast", "Reshape"]
+
+
+def _with_arithmetic(build, constant: np.ndarray, *, channels: int) -> onnx.ModelProto:
+    """The Siamese layers on 28x28 with a Mul by `constant` between the Cast and the entry."""
+    model = _network(build, size=28, out=5, channels=channels)
+    cast, entry, *layers = model.graph.node
+    entry.input[0] = "scaled"
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer} | {"k": constant}
+    nodes = [cast, node("Mul", "p k", "scaled"), entry, *layers]
+    return build(nodes, constants, image=(28, 28, channels), embedding=(125,), dtype=TensorProto.UINT8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(28, 1, 1), (1, 28, 1, 1), (28, 1)])
+def test_an_image_with_a_constant_per_row_or_column_stays_whole(build, run, channels, shape):
+    """Channels come last before the entry, so [28, 1, 1] is one number per row, of which all 28 must stay."""
+    model = _with_arithmetic(build, rng.normal(size=shape).astype(np.float32), channels=channels)
+    kept = crop_unseen(model)
+    assert [each.op_type for each in kept.graph.node] == [each.op_type for each in model.graph.node]
+    images = rng.integers(0, 256, (2, 28, 28, channels), dtype=np.uint8)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (1, 1, 1, 3), ()])
+def test_a_constant_per_channel_before_the_entry_is_passed(build, run, shape):
+    model = _with_arithmetic(build, np.asarray(rng.normal(size=shape), np.float32), channels=3)
+    cropped = crop_unseen(model)
+    assert cropped.graph.node[0].op_type == "Slice"
+    images = rng.integers(0, 256, (2, 28, 28, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(run(cropped, images), run(model, images))
+
+
+def test_a_constant_that_stands_before_the_image_is_kept(build, run):
+    """The image may be the second of a Mul's two inputs, and is the one that is cut."""
+    model = _with_arithmetic(build, np.float32(0.5).reshape(()), channels=3)
+    _, multiply, *rest = model.graph.node
+    multiply.input[:] = ["k", "image"]
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    model = build([multiply, *rest], constants, image=(28, 28, 3), embedding=(125,))
+    cropped = crop_unseen(model)
+    assert cropped.graph.node[0].op_type == "Slice"
+    images = rng.normal(size=(2, 28, 28, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(cropped, images), run(model, images))
+
+
+def test_a_transpose_without_perm_is_no_entry(build, run):
+    """It moves the batch to the end: nothing is known of rows and columns behind it."""
+    nodes = [
+        node("Transpose", "image", "x"),
+        node("Transpose", "x", "y"),
+        node("Transpose", "y", "z", perm=[0, 3, 1, 2]),
+        node("MaxPool", "z", "m", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", "m s", "embedding"),
+    ]
+    model = build(nodes, {"s": np.asarray([-1, 12])}, image=(5, 5, 3), embedding=(12,))
+    kept = crop_unseen(model)
+    assert [each.op_type for each in kept.graph.node] == [each.op_type for each in model.graph.node]
+    images = rng.normal(size=(2, 5, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(kept, images), run(model, images))
