@@ -102,7 +102,11 @@ def test_brackets_in_names_are_no_markup(run: Run, photos: Path, tiny_model: Any
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_a_build_that_is_stopped_leaves_nothing_behind(tmp_path: Path, which: signal.Signals) -> None:
-    command = [sys.executable, "-c", "from semblance.cli import main; main()"]
+    # A shell starts its background jobs deaf to SIGINT, and a child inherits that
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import semblance.cli as c; c.main()"
+    )
+    command = [sys.executable, "-c", code]
     command += ["embed", "drawn-fashion:train", "--out", str(tmp_path / "new" / "gallery")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "new" / "gallery" / "shards").exists():

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #   l2sq   f32 .9999 18,700   f16 .9993 30,300   bf16 .9960 27,200   i8 .7707 25,300
 # Half floats lose next to nothing and need half the memory; bf16 is no faster and loses ten times as much.
 
+_FIRST_ROWS = 10_000
+
 
 class VectorIndex:
     """An HNSW index over rows 0..N-1; built once, then only searched."""
@@ -70,11 +72,14 @@ class VectorIndex:
             expansion_add=expansion_add,
             expansion_search=expansion_search,
         )
-        index.add(
-            np.arange(len(vectors), dtype=np.uint64),
-            _prepared(vectors, metric),
-            threads=checked_count("threads", threads),
-        )
+        threads, prepared = checked_count("threads", threads), _prepared(vectors, metric)
+        rows = np.arange(len(vectors), dtype=np.uint64)
+        # Rows that threads insert at the same time miss each other. Measured, random 16-d vectors searched for by
+        # themselves: of 300 indexes of 100 rows that two threads built 89 lost a row, of 75,000 rows in indexes of
+        # 5,000 they lost 39, one thread lost 1. So the first rows, which are all of a small gallery, go in one by one.
+        index.add(rows[:_FIRST_ROWS], prepared[:_FIRST_ROWS], threads=1)
+        if len(rows) > _FIRST_ROWS:
+            index.add(rows[_FIRST_ROWS:], prepared[_FIRST_ROWS:], threads=threads)
         return cls(index, metric)
 
     @classmethod

@@ -211,3 +211,12 @@ def test_queries_that_half_floats_cannot_hold(dtype: str, refused: bool) -> None
         assert np.isfinite(index.search(queries, 3)[1]).all()
     cosine = VectorIndex.build(vectors, metric="cos")  # of unit length, whatever was given
     np.testing.assert_array_equal(cosine.search(queries, 1)[0][:, 0], np.arange(5))
+
+
+@pytest.mark.parametrize("number", [3, 100, 1500])
+def test_several_threads_lose_no_row(number: int) -> None:
+    """Each row of a small index is found by its own vector; threads that began a graph together often lost one."""
+    for seed in range(20):
+        vectors = np.random.default_rng(seed).standard_normal((number, 16)).astype(np.float32)
+        index = VectorIndex.build(vectors, metric="l2sq", threads=4)
+        np.testing.assert_array_equal(index.search(vectors, 1)[0][:, 0], np.arange(number))
