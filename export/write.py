@@ -6,11 +6,8 @@ aside and renamed, so that whatever is killed, or differs from its original, lea
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -22,6 +19,7 @@ from export.simplify import shape_arithmetic
 from models.weights import Opened
 from semblance.card import CARD_KEY, ModelCard, read_card
 from semblance.errors import SemblanceError
+from semblance.files import write_aside
 
 _log = logging.getLogger(__name__)
 _MANY, _SOME = 10_000, 1_000
@@ -85,10 +83,12 @@ def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
 
 def write(model: onnx.ModelProto, out: Path) -> None:
     """Save the model aside, read its card back, and rename it to `out`."""
-    with _aside(out) as temporary:
-        onnx.save(model, temporary)
-        read_card(temporary)
-        os.replace(temporary, out)
+
+    def save(aside: Path) -> None:
+        onnx.save(model, aside)
+        read_card(aside)
+
+    write_aside(out, save)
 
 
 def require_writable(out: Path) -> None:
@@ -97,7 +97,7 @@ def require_writable(out: Path) -> None:
         raise ExportError(f"{out} cannot be the exported file; give the path of a file that ends in .onnx")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _aside(out):
+        with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
         raise ExportError(f"cannot write to {out.parent} ({error.strerror}); give another place with --out") from error
@@ -107,21 +107,3 @@ def default_count(opened: Opened) -> int:
     """How many images parity is measured on."""
     is_small = opened.original.height * opened.original.width <= 28 * 28 and opened.network.count_params() < 1_000_000
     return _MANY if is_small else _SOME
-
-
-@contextlib.contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """A temporary file beside `out`, gone at the end unless it was renamed."""
-    handle, name = tempfile.mkstemp(prefix=f".{out.stem}.", suffix=".onnx.part", dir=out.parent)
-    os.close(handle)
-    try:
-        os.chmod(name, 0o666 & ~_umask())
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
