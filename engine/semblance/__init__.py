@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from semblance.card import ModelCard, read_card
     from semblance.errors import SemblanceError, SpaceMismatch
     from semblance.gallery.gallery import Neighbours
+    from semblance.gallery.index_options import IndexOptions
+    from semblance.gallery.report import BuildReport
     from semblance.inference.encoder import Encoder
+    from semblance.inputs.limits import Limits
     from semblance.inputs.sources import open_source
-    from semblance.search import Gallery
+    from semblance.search import Gallery, Hit
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "BuildReport": "gallery.report",
     "Encoder": "inference.encoder",
     "Gallery": "search",
+    "Hit": "search",
+    "IndexOptions": "gallery.index_options",
+    "Limits": "inputs.limits",
     "ModelCard": "card",
     "Neighbours": "gallery.gallery",
     "SemblanceError": "errors",
@@ -32,8 +39,12 @@ _MODULES = {
     "read_card": "card",
 }
 __all__ = [
+    "BuildReport",
     "Encoder",
     "Gallery",
+    "Hit",
+    "IndexOptions",
+    "Limits",
     "ModelCard",
     "Neighbours",
     "SemblanceError",

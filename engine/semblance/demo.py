@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from semblance import metrics
 from semblance.draw import save_png
 from semblance.errors import GalleryError, SourceError
+from semblance.gallery.build import Progress
 from semblance.gallery.manifest import MANIFEST_NAME, Manifest
 from semblance.inference.encoder import Encoder
 from semblance.inputs.datasets import CLASSES, fashion_mnist
-from semblance.inputs.sources import open_source
+from semblance.inputs.sources import num_items, open_source
 from semblance.inputs.standin import drawn_fashion
 from semblance.search import Gallery
 from semblance.sheet import save_sheet
@@ -35,7 +36,6 @@ _NUM_TIMED = 1000
 _SEED = 1
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def run_demo(
     source = open_source(data)
     encoder = Encoder.load(MODEL)
 
-    say(f"Embedding and indexing {len(source):,} images with {encoder.card.name!r} ({encoder.description})")
+    say(f"Embedding and indexing {num_items(source):,} images with {encoder.card.name!r} ({encoder.description})")
     gallery = Gallery.build(source, encoder, path, progress=progress)
     report = gallery.report
     assert report is not None  # this very call built it
@@ -150,8 +150,8 @@ def _is_ours(path: Path) -> bool:
     """A demo's gallery, or what is left of one that a demo was killed in: nothing but a build's own files."""
     if (path / MANIFEST_NAME).is_file():
         manifest = Manifest.read(path)
-        return manifest.card.name == MODEL and manifest.source.startswith((_REAL, _DRAWN))
-    return path.is_dir() and {each.name for each in path.iterdir()} <= {"shards", "index", "errors.parquet"}
+        return manifest.card.name == MODEL and manifest.parts[0].source.startswith((_REAL, _DRAWN))
+    return path.is_dir() and {each.name for each in path.iterdir()} <= {"shards", "index", "errors.parquet", "lock"}
 
 
 def _score(found: NDArray[np.int64], labels: NDArray[np.uint8], class_sizes: NDArray[np.int64]) -> dict[str, float]:

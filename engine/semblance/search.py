@@ -10,17 +10,28 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
-from semblance.errors import ModelNotFound, SpaceMismatch
-from semblance.gallery.build import SHARD_ROWS, BuildReport, build
+from semblance.errors import InputError, ModelNotFound, SpaceMismatch
+from semblance.gallery import upkeep
+from semblance.gallery.build import Progress, add, build
+from semblance.gallery.duplicates import Groups
+from semblance.gallery.export import export
+from semblance.gallery.folder import is_gallery
 from semblance.gallery.gallery import Neighbours, VectorGallery
 from semblance.gallery.index_options import IndexOptions
+from semblance.gallery.near_duplicates import near_duplicates
+from semblance.gallery.recall import Recall, measure_recall
+from semblance.gallery.report import BuildReport
+from semblance.gallery.shards import VectorType
+from semblance.gallery.source import GallerySource
 from semblance.inference.encoder import Encoder, Image
 from semblance.inference.session import available_threads
+from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
 
 
@@ -65,27 +76,32 @@ class Gallery:
         *,
         batch: int | None = None,
         workers: int | None = None,
-        shard_rows: int = SHARD_ROWS,
+        shard_rows: int | None = None,
+        vector_type: VectorType = "float32",
+        limits: Limits | None = None,
         index: IndexOptions | None = None,
         deterministic: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        max_errors: int | None = None,
+        progress: Progress | None = None,
     ) -> Gallery:
-        """Embed all of `source` into a new gallery at `path` and open it.
+        """Embed all of `source` into the gallery at `path` and open it; one that was begun there is carried on.
 
-        `source` is a Source or what `open_source` takes; the options are those of `gallery.build.build`. Pictures that
-        cannot be used are listed in the gallery's errors.parquet. Raises SourceError, GalleryError, InputError.
+        `source` is a Source, a gallery to embed again with another model, or what `open_source` takes; the options are
+        those of `gallery.build.build`. Pictures that cannot be used are listed in the gallery's errors.parquet.
+        Raises SourceError, GalleryError, InputError.
         """
-        if isinstance(source, (str, os.PathLike)):
-            source = open_source(source)
         report = build(
-            source,
+            open_pictures(source),
             encoder,
             Path(path),
             batch=batch,
             workers=workers,
             shard_rows=shard_rows,
+            vector_type=vector_type,
+            limits=limits,
             index=index,
             deterministic=deterministic,
+            max_errors=max_errors,
             progress=progress,
         )
         gallery = cls.open(path, encoder)
@@ -96,6 +112,53 @@ class Gallery:
     def open(cls, path: str | os.PathLike[str], encoder: Encoder | None = None) -> Gallery:
         """Open the gallery at `path`. Raises GalleryError, SpaceMismatch."""
         return cls(VectorGallery.open(Path(path)), encoder)
+
+    def add(
+        self,
+        source: Source | str | os.PathLike[str],
+        *,
+        workers: int | None = None,
+        max_errors: int | None = None,
+        progress: Progress | None = None,
+    ) -> BuildReport:
+        """Embed the pictures of a further source into this gallery, or what is new and changed in one it has already.
+
+        Options and errors are those of `gallery.build.add`; this object then shows the gallery as it is after it.
+        """
+        pictures, path = open_pictures(source), self.vectors.path
+        self.report = add(pictures, self.encoder, path, workers=workers, max_errors=max_errors, progress=progress)
+        self.vectors = VectorGallery.open(path)
+        return self.report
+
+    def remove(
+        self, keys: Sequence[int] | NDArray[np.int64] = (), *, uris: Sequence[str] = (), where: str | None = None
+    ) -> int:
+        """Remove the pictures that a key, a uri or an SQL condition names; returns how many there were.
+
+        What names nothing is passed over. Raises InputError, GalleryError.
+        """
+        number = upkeep.remove(self.vectors.path, keys, uris=uris, where=where)
+        self.vectors = VectorGallery.open(self.vectors.path)
+        return number
+
+    def compact(self) -> upkeep.Compacted:
+        """Give back the space of what was removed. Raises GalleryError."""
+        compacted = upkeep.compact(self.vectors.path, threads=available_threads())
+        self.vectors = VectorGallery.open(self.vectors.path)
+        return compacted
+
+    def rebuild(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Build the index anew from the vectors; returns how many it covers. Raises GalleryError.
+
+        A gallery whose index is damaged cannot be opened: for that one there is `gallery.upkeep.rebuild`.
+        """
+        number = upkeep.rebuild(self.vectors.path, threads=available_threads(), progress=progress)
+        self.vectors = VectorGallery.open(self.vectors.path)
+        return number
+
+    def export(self, out: str | os.PathLike[str]) -> list[Path]:
+        """Write it as one .parquet, .npy or .usearch file, by `gallery.export.export`; returns the files written."""
+        return export(self.vectors, Path(out), threads=available_threads())
 
     @property
     def card(self) -> ModelCard:
@@ -114,18 +177,26 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def search(self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False) -> Neighbours:
+    def search(
+        self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False, where: str | None = None
+    ) -> Neighbours:
         """The `k` nearest pictures of each picture in `images` (what `Encoder.embed` takes), nearest first.
 
-        `exact` compares with every vector instead of asking the index. Raises InputError for a k that is not in
-        1..len(gallery), ImageError for a picture that cannot be used, SpaceMismatch.
+        `exact` compares with every vector instead of asking the index; `where` is an SQL condition on the columns of
+        the gallery, as "label = 'chair' AND width > 300". Raises InputError for a k that is not in 1..len(gallery) or
+        for what is no condition, ImageError for a picture that cannot be used, SpaceMismatch.
         """
         self.vectors.check_k(k)  # before the model is loaded and the pictures are decoded
-        return self.search_vectors(self.encoder.embed(images), k, exact=exact)
+        return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
 
-    def hits(self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False) -> list[list[Hit]]:
+    def hits(
+        self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False, where: str | None = None
+    ) -> list[list[Hit]]:
         """`search`, with the uri and label of each neighbour: one list per picture, nearest first."""
-        found = self.search(images, k, exact=exact)
+        return self.described(self.search(images, k, exact=exact, where=where))
+
+    def described(self, found: Neighbours) -> list[list[Hit]]:
+        """Neighbours with the uri and label of each: one list per query, nearest first."""
         return [
             self._hits(keys[:count], distances[:count])
             for keys, distances, count in zip(found.keys, found.distances, found.counts, strict=True)
@@ -138,9 +209,50 @@ class Gallery:
             for key, row, distance in zip(keys, rows, distances, strict=True)
         ]
 
-    def search_vectors(self, queries: NDArray[np.float32], k: int = 10, *, exact: bool = False) -> Neighbours:
+    def search_vectors(
+        self, queries: NDArray[np.float32], k: int = 10, *, exact: bool = False, where: str | None = None
+    ) -> Neighbours:
         """The same for embeddings of this space, [Q, D] float32."""
-        return self.vectors.search(queries, k=k, exact=exact, threads=available_threads())
+        return self.vectors.search(queries, k=k, exact=exact, where=where, threads=available_threads())
+
+    def search_keys(
+        self, keys: Sequence[int] | NDArray[np.int64], k: int = 10, *, exact: bool = False, where: str | None = None
+    ) -> Neighbours:
+        """The same for pictures of the gallery itself, by key; each finds itself first. Needs no model."""
+        vectors = self.vectors.vectors_of(np.asarray(keys, np.int64))
+        return self.search_vectors(vectors, k, exact=exact, where=where)
+
+    def recall(self, k: int = 10, *, sample: int = 1000, seed: int = 0) -> Recall:
+        """How well the index answers, by `gallery.recall.measure_recall`. Raises InputError."""
+        return measure_recall(self.vectors, k=k, sample=sample, seed=seed, threads=available_threads())
+
+    def duplicates(
+        self, distance: float, *, approximate: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Groups:
+        """Groups of pictures that hang together by pairs at `distance` or nearer; rows count as `vectors.keys` does.
+
+        By `gallery.near_duplicates.near_duplicates`; `approximate` asks the index and may miss some. Raises InputError.
+        """
+        return near_duplicates(
+            self.vectors, distance, approximate=approximate, threads=available_threads(), progress=progress
+        )
+
+
+def open_pictures(source: Source | str | os.PathLike[str], **options: Any) -> Source:
+    """A Source as it is; the pictures of a gallery, by its folder; else what `open_source` makes of it.
+
+    `options` are those of `open_source`; InputError where a Source or a gallery, which has labels, has no use for one.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        opened = source
+    elif source and is_gallery(Path(source)):
+        opened = GallerySource(Path(source))
+    else:
+        return open_source(source, **options)
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name}={value!r} is of no use to {opened.name}, which has labels already; leave it out")
+    return opened
 
 
 def load_encoder(

@@ -11,6 +11,7 @@ import pytest
 from semblance import Encoder, Gallery, SpaceMismatch
 from semblance.errors import GalleryError, InputError, ModelNotFound
 from semblance.inputs.sources import ArraySource
+from semblance.search import open_pictures
 
 
 @pytest.fixture
@@ -97,3 +98,61 @@ def test_a_source_can_be_named_by_its_folder(encoder: Encoder, images: Any, tmp_
         cv2.imwrite(str(tmp_path / "photos" / f"{which}.png"), image)
     gallery = Gallery.build(str(tmp_path / "photos"), encoder, tmp_path / "named")
     assert gallery.search(images[:3], k=1).keys.ravel().tolist() == [0, 1, 2]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# A gallery that changes
+
+
+def test_removed_pictures_are_found_no_more(gallery: Gallery, images: Any) -> None:
+    uris = [gallery.vectors.uris[7]]
+    assert gallery.remove([3, 4, 999], uris=uris, where="label = '0' AND key >= 40") == 5
+    assert len(gallery) == 45
+    gone = {3, 4, 7, 40, 45}
+    for exact in (False, True):
+        found = gallery.search(images, k=45, exact=exact)
+        assert not gone & set(found.keys.ravel().tolist())
+        assert found.keys[8, 0] == 8
+    assert gallery.remove([3]) == 0
+    with pytest.raises(InputError, match="where"):
+        gallery.remove(where="no_column = 1")
+    assert len(gallery) == 45
+
+
+def test_a_condition_is_judged_by_the_gallery_as_it_is_now(gallery: Gallery, encoder: Encoder, images: Any) -> None:
+    other = Gallery.open(gallery.vectors.path, encoder)
+    other.add(ArraySource(255 - images[:4], labels=["late"] * 4, name="more"))
+    assert gallery.remove(where="label = 'late'") == 4
+    assert len(gallery) == 50
+
+
+def test_compacting_and_rebuilding_change_no_answer(gallery: Gallery, images: Any) -> None:
+    gallery.remove(where="key % 2 = 0")
+    before = gallery.search(images, k=25, exact=True)
+    assert gallery.compact().num_dropped == 25
+    assert gallery.rebuild() == 25
+    after = gallery.search(images, k=25, exact=True)
+    np.testing.assert_array_equal(after.keys, before.keys)
+    np.testing.assert_array_equal(after.distances, before.distances)
+
+
+def test_keys_as_queries_need_no_encoder(gallery: Gallery) -> None:
+    found = Gallery.open(gallery.vectors.path).search_keys([9, 2], 3)
+    assert found.keys[:, 0].tolist() == [9, 2]
+
+
+def test_what_a_gallery_tells_of_itself(gallery: Gallery, encoder: Encoder, images: Any, tmp_path: Path) -> None:
+    gallery.add(ArraySource(images[[6, 6]], name="copies"))
+    groups = gallery.duplicates(1e-6)
+    assert gallery.vectors.keys[groups.rows].tolist() == [6, 50, 51]
+    assert gallery.duplicates(1e-6, approximate=True).rows.tolist() == groups.rows.tolist()
+    assert gallery.recall(5, sample=20).num_queries == 20
+    assert gallery.export(tmp_path / "x.npy") == [tmp_path / "x.npy", tmp_path / "x.keys.npy"]
+
+
+def test_options_of_a_place_are_refused_where_they_would_be_dropped(gallery: Gallery, images: Any) -> None:
+    with pytest.raises(InputError, match=r"label_column='kind'.*no use"):
+        open_pictures(gallery.vectors.path, label_column="kind")
+    with pytest.raises(InputError, match=r"labels='x\.csv'.*no use"):
+        open_pictures(ArraySource(images, name="noise"), labels="x.csv")
+    assert len(list(open_pictures("drawn-fashion:test:3", labels=None))) == 3

@@ -5,6 +5,7 @@ Every picture is of one colour that no other has, so that where it lies on a she
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from semblance import Encoder, Gallery
 from semblance.draw import RIGHT, WRONG, save_png
 from semblance.errors import ImageError, InputError
+from semblance.inputs.decode import decode
 from semblance.inputs.sources import ArraySource
-from semblance.sheet import save_sheet
+from semblance.sheet import find_items, save_sheet
 
 Color = tuple[int, int, int]
 
@@ -163,7 +165,7 @@ def test_hits_and_labels_are_one_for_each_query(
     gallery: Gallery, tmp_path: Path, num_hits: int, labels: list[str] | None
 ) -> None:
     hits = gallery.hits([plain(QUERY)] * num_hits, 2)
-    with pytest.raises(InputError, match="one for each of the 2 images"):
+    with pytest.raises(InputError, match="one for each of the 2 queries"):
         save_sheet(tmp_path / "sheet.png", gallery, [plain(QUERY)] * 2, hits, labels=labels)
 
 
@@ -184,3 +186,50 @@ def test_grey_arrays_are_queries_as_well(gallery: Gallery, tmp_path: Path, shape
     assert second is not None
     assert first[1] < second[0]  # a row for each query
     assert first[2:] == second[2:]
+
+
+def test_a_key_is_a_query_too(gallery: Gallery, tmp_path: Path) -> None:
+    keys = [gallery.vectors.uris.index("dogs/1.png"), gallery.vectors.uris.index("cats/0.png")]
+    hits = gallery.described(gallery.search_keys(keys, 1))
+    save_sheet(tmp_path / "sheet.png", gallery, [*keys, plain(QUERY)], [*hits, []])
+    sheet = drawn(tmp_path / "sheet.png")
+    boxes = [box_of(sheet, COLORS["dogs/1.png"]), box_of(sheet, COLORS["cats/0.png"]), box_of(sheet, QUERY)]
+    tops = [box[0] for box in boxes if box is not None]
+    assert len(tops) == 3
+    assert tops == sorted(tops)
+    assert boxes[0] is not None
+    assert boxes[0][3] - boxes[0][2] > CELL_PX  # the query and itself as its nearest
+    with pytest.raises(InputError, match="key 4 is not in"):
+        save_sheet(tmp_path / "sheet.png", gallery, [4], [[]])
+
+
+@pytest.fixture
+def two_sources(gallery: Gallery, tmp_path: Path) -> dict[int, Color]:
+    """A second folder with the same uris and other pictures is added; the colour of every key."""
+    others = {uri: (red ^ 2, green ^ 2, blue ^ 2) for uri, (red, green, blue) in COLORS.items()}
+    for uri, color in others.items():
+        save_png(tmp_path / "others" / uri, plain(color))
+    gallery.add(tmp_path / "others")
+    assert gallery.vectors.uris == [*COLORS, *COLORS]
+    return dict(zip(gallery.vectors.keys.tolist(), [*COLORS.values(), *others.values()], strict=True))
+
+
+def test_sources_that_share_uris_are_not_mixed_up(
+    gallery: Gallery, two_sources: dict[int, Color], tmp_path: Path
+) -> None:
+    found = find_items(gallery.vectors, two_sources)
+    seen = {key: tuple(decode(item.content, channels=3)[0, 0].tolist()) for key, item in found.items()}
+    assert seen == two_sources
+    shutil.rmtree(tmp_path / "photos")
+    assert sorted(find_items(gallery.vectors, two_sources)) == [4, 5, 6, 7]
+
+
+def test_a_list_that_is_over_is_found_by_its_absolute_paths(
+    photos: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    paths = "\n".join([str(photos / "cats" / "0.png"), "cats/1.png"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(paths.encode())))
+    gallery = Gallery.build("-", encoder, tmp_path / "g")
+    found = find_items(gallery.vectors, [0, 1])
+    assert {key: item.content for key, item in found.items()} == {0: photos / "cats" / "0.png"}

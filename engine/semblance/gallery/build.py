@@ -1,93 +1,44 @@
-"""A source and an encoder become a gallery: decode ahead, embed in full batches, write shard by shard, index, commit.
+"""A source and an encoder become a gallery, or a part of one: begun, carried on where it was stopped, or found done.
 
-In: a source, an encoder, a folder to make. Out: the gallery, and a report of where the time went. Shard n holds the
-items n * shard_rows and on of the source, and batches never cross a shard, so shards and error rows depend on nothing
-but the source, the model and the options. A picture that cannot be used becomes a row in errors.parquet. The manifest
-is written last: until then the folder is no gallery, and if anything fails it is removed.
+In: a source, an encoder, a folder. Out: the gallery, and a report of where the time went. Every `shard_rows` items of
+the source are one commit: a shard, the errors among them, and a manifest that names both. Shards and error rows depend
+on nothing but the source, the model and the options, so a run that was killed at any moment and is repeated ends with
+the same bytes as one that nobody disturbed. A picture that cannot be used becomes a row in errors.parquet.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semblance.card import ModelCard
-from semblance.errors import GalleryError, InputError
+from semblance.errors import GalleryError, InputError, SpaceMismatch
 from semblance.gallery import shards
-from semblance.gallery.folder import new_folder, writing
-from semblance.gallery.index import VectorIndex
+from semblance.gallery.folder import is_gallery, make_folder, remove_folder, writing
 from semblance.gallery.index_options import IndexOptions
-from semblance.gallery.manifest import IndexFile, Manifest, TableFile
-from semblance.gallery.prepare import Picture, prepare
-from semblance.gallery.shards import ErrorRow, Row
-from semblance.inference.batches import in_batches, work_ahead
+from semblance.gallery.manifest import LARGEST_KEY, Manifest, Part
+from semblance.gallery.pipeline import Embedder, Pipeline, Shard, Times
+from semblance.gallery.prepare import Known, Picture, prepare
+from semblance.gallery.report import BuildReport, make_report
+from semblance.gallery.shards import ErrorRow
+from semblance.gallery.writer import GalleryWriter, locked
 from semblance.inference.session import available_threads
-from semblance.inputs.sources import Source
+from semblance.inputs.decode import single_threaded
+from semblance.inputs.limits import Limits
+from semblance.inputs.sources import Item, Source, num_items
 from semblance.options import checked_count
 
-__all__ = ["SHARD_ROWS", "BuildReport", "Embedder", "IndexOptions", "build"]
-
-Vectors = NDArray[np.float32]
+Progress = Callable[[int, int | None], None]  # items done, and of how many, where that is known
 
 SHARD_ROWS = 8192  # at 2,048-d a shard is 64 MB: lost work after a kill stays small, and so does the number of files
-_CHUNK = 16  # pictures that a decoding thread takes at once
-
-
-class Embedder(Protocol):
-    """What a build needs of an encoder."""
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model eats and gives."""
-
-    @property
-    def max_batch(self) -> int:
-        """The largest batch that pays."""
-
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [N, card.height, card.width, card.channels] -> float32 [N, D]."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildReport:
-    """What a build did and where its wall-clock time went."""
-
-    num_images: int  # embedded and stored
-    num_errors: int  # listed in errors.parquet
-    seconds: dict[str, float]  # by stage: decode (waiting for pictures), inference, write, index, and total
-    images_per_sec: float  # all items over the total
-
-
-@dataclass(slots=True)
-class _State:
-    """What a running build knows."""
-
-    total: int
-    progress: Callable[[int, int], None] | None
-    num_taken: int = 0  # items of the source, usable or not
-    columns: dict[str, str] | None = None  # types of the source's own columns, decided by the first shard
-    shards: list[TableFile] = field(default_factory=list)
-    errors: list[ErrorRow] = field(default_factory=list)
-    vectors: list[Vectors] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-    def report_progress(self) -> None:
-        if self.progress is not None:
-            self.progress(self.num_taken, self.total)
+_SHARD_BYTES = 1 << 28  # wider vectors get shorter shards, whose embeddings fit into one Parquet page
 
 
 def build(
@@ -95,175 +46,362 @@ def build(
     encoder: Embedder,
     path: Path,
     *,
-    shard_rows: int = SHARD_ROWS,
+    shard_rows: int | None = None,
     batch: int | None = None,
     workers: int | None = None,
     vector_type: shards.VectorType = "float32",
+    limits: Limits | None = None,
     index: IndexOptions | None = None,
     deterministic: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    max_errors: int | None = None,
+    progress: Progress | None = None,
 ) -> BuildReport:
-    """Embed every picture of `source` into a new gallery at `path`, which must not exist or be an empty folder.
+    """Embed every picture of `source` into the gallery at `path`.
 
+    What is at `path` decides: nothing or an empty folder becomes a gallery; an unfinished gallery of the same source,
+    model and options is carried on where it was stopped; a finished one is left as it is; anything else is refused.
     `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
-    encoder's largest. `deterministic` indexes with one thread, so that the index too is the same to the byte.
-    `progress(done, total)` is called as items are done, usable or not.
-    Raises GalleryError where something is in the way, the disk refuses or no picture is usable, InputError for
-    options that cannot be, and whatever the source and the encoder raise; then nothing is left behind.
+    encoder's largest, `shard_rows` to 8,192, or fewer for wide vectors. `deterministic` indexes with one thread, so
+    that the index too is the same to the byte. More than `max_errors` unusable pictures end the run.
+    `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it.
+    Raises GalleryError where something is in the way, another process writes, the disk refuses, the source is not what
+    it was, no picture is usable or too many are not; InputError for options that cannot be; and whatever the source
+    and the encoder raise. What was committed stays; where nothing was, nothing is left behind.
     """
-    path, index, threads = Path(path), index or IndexOptions(), available_threads()
+    path, start = Path(path), time.perf_counter()
     batch = encoder.max_batch if batch is None else batch
-    workers = threads if workers is None else workers
-    _check_options(shard_rows=shard_rows, batch=batch, workers=workers, vector_type=vector_type)
-    start = time.perf_counter()
-    state = _State(len(source), progress)
-    with new_folder(path):
-        _write_shards(state, source, encoder, path, shard_rows, batch, workers, vector_type)
-        vectors = np.concatenate([np.empty((0, encoder.card.dimension), np.float32), *state.vectors])  # [N, D]
-        if len(vectors) == 0:
-            raise GalleryError(_nothing_usable(source, state))
-        with state.timed("index"):
-            built = VectorIndex.build(
-                vectors, metric=encoder.card.metric, threads=1 if deterministic else threads, **asdict(index)
-            )
-        with state.timed("index"), writing(path):
-            index_file = _write_index(built, path)
-        with state.timed("write"), writing(path):
-            Manifest(
-                card=encoder.card,
-                source=source.name,
-                options={
-                    "shard_rows": shard_rows,
-                    "batch": batch,
-                    "vector_type": vector_type,
-                    "index": {**asdict(index), "dtype": built.dtype, "deterministic": deterministic},
-                },
-                columns=state.columns or {},
-                shards=tuple(state.shards),
-                errors=shards.write_errors(path, sorted(state.errors, key=lambda error: error.key)),
-                index=index_file,
-            ).write(path)
-    seconds = {stage: state.seconds.get(stage, 0.0) for stage in ("decode", "inference", "write", "index")}
-    seconds["total"] = time.perf_counter() - start
-    return BuildReport(len(vectors), len(state.errors), seconds, state.num_taken / seconds["total"])
+    options = _options(encoder.card, shard_rows, batch, vector_type, limits, index, deterministic)
+    workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
+    max_errors = None if max_errors is None else checked_count("max_errors", max_errors, least=0)
+    missing = make_folder(path)
+    with locked(path):
+        try:
+            if not is_gallery(path):
+                _begin(path, encoder.card, options, source.name)
+            manifest = Manifest.read(path)
+            _check_same(path, manifest, encoder.card, options, source.name)
+            writer = GalleryWriter(path, manifest)
+            with writing(path):
+                writer.tidy()
+            return _take(writer, manifest.parts[0], source, encoder, workers, max_errors, progress, start)
+        except BaseException:
+            if _is_barren(path):
+                remove_folder(path, missing)
+            raise
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Shards
+def begun(
+    path: Path,
+    card: ModelCard,
+    source: str,
+    *,
+    shard_rows: int | None = None,
+    batch: int | None = None,
+    vector_type: shards.VectorType = "float32",
+    limits: Limits | None = None,
+    index: IndexOptions | None = None,
+    deterministic: bool = False,
+) -> Manifest | None:
+    """The manifest of what `build` would carry on at `path`, or find done; None where it would begin.
+
+    Takes what is known before a model is loaded: its card, the source's name and the options; a batch that is not given
+    is taken to be the gallery's. Raises GalleryError and InputError as `build` does for a gallery of something else.
+    """
+    if not is_gallery(path):
+        return None
+    manifest = Manifest.read(path)
+    batch = manifest.options["batch"] if batch is None else batch
+    options = _options(card, shard_rows, batch, vector_type, limits, index, deterministic)
+    _check_same(path, manifest, card, options, source)
+    return manifest
 
 
-def _write_shards(
-    state: _State,
+def add(
     source: Source,
     encoder: Embedder,
     path: Path,
-    shard_rows: int,
-    batch: int,
-    workers: int,
-    vector_type: shards.VectorType,
-) -> None:
-    """The whole stream; decoding runs ahead across the borders of shards, batches end there."""
-    card = encoder.card
-    prepared = work_ahead(
-        enumerate(source),
-        lambda numbered: prepare(*numbered, card),
-        workers=workers,
-        chunk=_CHUNK,
-        ahead=max(2 * workers, -(-2 * batch // _CHUNK)),
-    )
-    with closing(prepared):  # type: ignore[type-var]
-        while True:
-            taken_before = state.num_taken
-            rows, vectors = _embed_shard(state, islice(prepared, shard_rows), encoder, batch)
-            if state.num_taken > taken_before:
-                with state.timed("write"), writing(path):
-                    _write_shard(state, path, rows, vectors, card, vector_type)
-            if state.num_taken < taken_before + shard_rows:
-                return
+    *,
+    workers: int | None = None,
+    max_errors: int | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Embed the pictures of a further `source` into the finished gallery at `path`, by the gallery's own options.
 
-
-def _embed_shard(
-    state: _State, prepared: Iterator[Picture | ErrorRow], encoder: Embedder, batch: int
-) -> tuple[list[Row], Vectors]:
-    """Rows and vectors [n, D] of a shard's usable pictures; batches are full but for the last."""
-    rows: list[Row] = []
-    vectors = [np.empty((0, encoder.card.dimension), np.float32)]
-    batches = in_batches(_usable(state, prepared), batch)
-    while True:
-        with state.timed("decode"):
-            pictures = next(batches, None)
-        state.report_progress()
-        if pictures is None:
-            return rows, np.concatenate(vectors)
-        with state.timed("inference"):
-            vectors.append(encoder.run(np.stack([picture.pixels for picture in pictures])))
-        rows += [picture.row for picture in pictures]
-
-
-def _usable(state: _State, prepared: Iterator[Picture | ErrorRow]) -> Iterator[Picture]:
-    for result in prepared:
-        state.num_taken += 1
-        if isinstance(result, ErrorRow):
-            state.errors.append(result)
-        else:
-            yield result
-
-
-def _write_shard(
-    state: _State, path: Path, rows: list[Row], vectors: Vectors, card: ModelCard, vector_type: shards.VectorType
-) -> None:
-    """Store what can be stored; the rest becomes error rows."""
-    if state.columns is None:
-        state.columns = shards.column_types(row.columns for row in rows)
-    with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
-        stored = vectors.astype(vector_type).astype(np.float32)  # the index shall know what the shards hold
-    keep = []
-    for number, row in enumerate(rows):
-        stage, problem = "columns", shards.misfit(row.columns, state.columns)
-        if not problem:
-            stage, problem = "embed", _vector_problem(stored[number], card, vector_type)
-        if problem:
-            state.errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
-        else:
-            keep.append(number)
-    rows, stored = [rows[number] for number in keep], stored[keep]
-    state.vectors.append(stored)
-    state.shards.append(
-        shards.write_shard(path, len(state.shards), rows, stored, columns=state.columns, vector_type=vector_type)
-    )
-
-
-def _vector_problem(vector: Vectors, card: ModelCard, vector_type: str) -> str:
-    if not np.isfinite(vector).all():
-        return f"its embedding is not finite as {vector_type}"
-    if card.metric == "cos" and not vector.any():
-        return "its embedding is zero, which has no direction to compare by cosine"
-    return ""
+    A source that is in the gallery already is looked through again: pictures with a new name are embedded, those whose
+    bytes changed are embedded anew under the key they have, the others are left alone. Stopped and called again, it is
+    carried on. Raises as `build` does, and SpaceMismatch for another model.
+    """
+    path, start = Path(path), time.perf_counter()
+    workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
+    max_errors = None if max_errors is None else checked_count("max_errors", max_errors, least=0)
+    with GalleryWriter.open(path) as writer:
+        manifest = writer.manifest
+        _check_model(path, manifest, encoder.card)
+        part = manifest.parts[-1]
+        if part.is_complete:
+            part = Part(source.name, manifest.next_key, 0, is_complete=False)
+        elif part.source != source.name:
+            raise GalleryError(
+                f"{path} is unfinished: {part.source} was not taken to its end; finish that first, by the same command"
+            )
+        if manifest.next_key == LARGEST_KEY:
+            raise GalleryError(f"{path} has no keys left above {LARGEST_KEY - 1}; build a new gallery")
+        return _take(writer, part, source, encoder, workers, max_errors, progress, start)
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Index, options
+# One source, to its end
 
 
-def _write_index(index: VectorIndex, path: Path) -> IndexFile:
-    (path / "index").mkdir()
-    name = "index/000001.usearch"
-    written = index.save(path / name)
-    return IndexFile(1, name, written.num_bytes, written.sha256)
+def _take(
+    writer: GalleryWriter,
+    part: Part,
+    source: Source,
+    encoder: Embedder,
+    workers: int,
+    max_errors: int | None,
+    progress: Progress | None,
+    start: float,
+) -> BuildReport:
+    """Embed what is left of `source`, then bring the index up to date."""
+    single_threaded()
+    times, card, options = Times(), encoder.card, writer.manifest.options
+    num_before, num_images_before = part.num_items, len(writer)
+    num_errors_before = _num_errors(writer, part)
+    known = _known(writer, part)
+    limits = Limits(**options["limits"])
+    total = num_items(source)
+
+    def prepared(numbered: tuple[int, Item]) -> Picture | Known | ErrorRow:
+        number, item = numbered
+        return prepare(part.first_key + number, item, card, limits=limits, known=known)
+
+    def watch(done: int, errors: int) -> None:
+        if progress is not None:
+            progress(num_before + done, total)
+        if max_errors is not None and num_errors_before + errors > max_errors:
+            raise _TooMany
+
+    taken = part
+
+    def write(shard: Shard) -> None:
+        nonlocal taken
+        taken = replace(taken, num_items=taken.num_items + shard.num_items)
+        _write(writer, shard, taken, card)
+
+    if not part.is_complete:
+        items = enumerate(source)
+        _skip(writer, part, items)
+        pipeline = Pipeline(
+            encoder,
+            prepared,
+            write,
+            batch=options["batch"],
+            shard_items=options["shard_rows"],
+            workers=workers,
+            times=times,
+            watch=watch,
+        )
+        try:
+            pipeline.run(items)
+        except _TooMany:
+            raise GalleryError(_too_many(writer, max_errors)) from None
+        if not len(writer):
+            raise GalleryError(_nothing_usable(source, writer))
+        writer.finish(replace(taken, is_complete=True))
+    with times.measured("index"):
+        writer.update_index(threads=available_threads())
+    return make_report(
+        times,
+        num_images=len(writer),
+        num_errors=writer.manifest.errors.num_rows,
+        num_taken=taken.num_items - num_before,
+        num_added=len(writer) - num_images_before,
+        total_seconds=time.perf_counter() - start,
+    )
 
 
-def _check_options(*, shard_rows: int, batch: int, workers: int, vector_type: str) -> None:
-    for name, value, least in (("shard_rows", shard_rows, 1), ("batch", batch, 1), ("workers", workers, 0)):
-        checked_count(name, value, least=least)
+def _write(writer: GalleryWriter, shard: Shard, part: Part, card: ModelCard) -> None:
+    """Commit what can be stored; the rest becomes error rows."""
+    manifest = writer.manifest
+    vector_type = manifest.options["vector_type"]
+    columns = manifest.columns
+    if columns is None:
+        columns = shards.column_types(row.columns for row in shard.rows)
+    with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
+        stored = np.concatenate(shard.vectors).astype(vector_type)
+    keep, errors = [], list(shard.errors)
+    for number, row in enumerate(shard.rows):
+        stage, problem = "columns", shards.misfit(row.columns, columns)
+        if not problem:
+            stage, problem = "embed", shards.vector_problem(stored[number], card.metric)
+        if problem:
+            errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
+        else:
+            keep.append(number)
+    errors.sort(key=lambda error: error.key)
+    writer.append([shard.rows[number] for number in keep], stored[keep], errors=errors, part=part)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What is there already
+
+
+def _skip(writer: GalleryWriter, part: Part, items: Iterator[tuple[int, Item]]) -> None:
+    """Pass over what was taken before, and make sure that it is still what it was."""
+    taken = _taken_uris(writer, part)
+    key, uri = next(taken, (-1, ""))
+    count = 0
+    for number, item in islice(items, part.num_items):
+        count += 1
+        while 0 <= key < part.first_key + number:
+            key, uri = next(taken, (-1, ""))
+        if key == part.first_key + number and uri != item.uri:
+            raise GalleryError(
+                f"{writer.path} was begun when number {number} of {part.source} was {uri!r}; it is {item.uri!r} now; "
+                "put the source back as it was, or embed into another folder"
+            )
+    if count < part.num_items:
+        raise GalleryError(
+            f"{writer.path} was begun when {part.source} had at least {part.num_items} pictures, it has {count} now; "
+            "put the source back as it was, or embed into another folder"
+        )
+
+
+def _taken_uris(writer: GalleryWriter, part: Part) -> Iterator[tuple[int, str]]:
+    """Keys and names of a part's pictures, usable or not, by key; shard by shard, so that few are in memory."""
+
+    def stored() -> Iterator[tuple[int, str]]:
+        for table in writer.rows.tables:
+            columns = table.columns(["key", "uri"])
+            yield from zip(columns.column("key").to_pylist(), columns.column("uri").to_pylist(), strict=True)
+
+    end = part.first_key + part.num_items
+    errors = zip(writer.errors.column("key").to_pylist(), writer.errors.column("uri").to_pylist(), strict=True)
+    mine = (
+        ((key, uri) for key, uri in pairs if part.first_key <= key < end) for pairs in (stored(), errors)
+    )  # each ascending: only keys of older parts are ever written again
+    return heapq.merge(*mine)
+
+
+def _num_errors(writer: GalleryWriter, part: Part) -> int:
+    keys = writer.errors.column("key").to_numpy()
+    return int(((keys >= part.first_key) & (keys < part.first_key + part.num_items)).sum())
+
+
+def _known(writer: GalleryWriter, part: Part) -> Mapping[str, tuple[int, str]]:
+    """Key and sha256 of the pictures that older parts of the same source gave, by uri."""
+    older = [each for each in writer.manifest.parts if each.source == part.source and each.first_key < part.first_key]
+    if not older:
+        return {}
+    is_known = np.zeros(len(writer.keys), np.bool_)
+    for each in older:
+        is_known |= (writer.keys >= each.first_key) & (writer.keys < each.first_key + each.num_items)
+    rows = np.flatnonzero(is_known & writer.alive)
+    columns = writer.rows.columns(["uri", "sha256"]).take(rows)
+    uris, hashes = columns.column("uri").to_pylist(), columns.column("sha256").to_pylist()
+    return dict(zip(uris, zip(writer.keys[rows].tolist(), hashes, strict=True), strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Options
+
+
+def _options(
+    card: ModelCard,
+    shard_rows: int | None,
+    batch: int,
+    vector_type: shards.VectorType,
+    limits: Limits | None,
+    index: IndexOptions | None,
+    deterministic: bool,
+) -> dict[str, Any]:
+    """What the shards and the index depend on beside source and model, as the manifest records it."""
     if vector_type not in get_args(shards.VectorType):
         raise InputError(f"vector_type must be one of {list(get_args(shards.VectorType))}, is {vector_type!r}")
+    longest = max(1, _SHARD_BYTES // (4 * card.dimension))
+    shard_rows = min(SHARD_ROWS, longest) if shard_rows is None else checked_count("shard_rows", shard_rows)
+    if shard_rows > 4 * longest:
+        raise InputError(f"shard_rows must be at most {4 * longest} at {card.dimension} dimensions, is {shard_rows}")
+    return {
+        "shard_rows": shard_rows,
+        "batch": checked_count("batch", batch),
+        "vector_type": vector_type,
+        "limits": asdict(limits or Limits()),
+        "index": {**asdict(index or IndexOptions()), "deterministic": deterministic},
+    }
 
 
-def _nothing_usable(source: Source, state: _State) -> str:
-    if not state.errors:
-        return f"{source.name} holds no pictures, so there is no gallery to make; give a source with pictures"
-    first = min(state.errors, key=lambda error: error.key)
+def _begin(path: Path, card: ModelCard, options: dict[str, Any], source: str) -> None:
+    """The first manifest: what is to be made, and nothing made yet."""
+    with writing(path):
+        (path / "shards").mkdir(exist_ok=True)
+        errors = shards.write_errors(path, [])
+        Manifest(card=card, options=options, parts=(Part(source, 0, 0, is_complete=False),), errors=errors).write(path)
+
+
+def _is_barren(path: Path) -> bool:
+    """Whether no picture was ever committed: such a gallery is of no use to anybody."""
+    try:
+        manifest = Manifest.read(path)
+    except GalleryError:
+        return not is_gallery(path)
+    # a finished one without shards is one that was emptied; it still knows what it was
+    return not manifest.shards and not manifest.parts[0].is_complete
+
+
+def _check_model(path: Path, manifest: Manifest, card: ModelCard) -> None:
+    if manifest.card.fingerprint != card.fingerprint:
+        raise SpaceMismatch(
+            f"gallery {path} holds vectors of {manifest.card.name!r} ({manifest.card.fingerprint[:12]}), the model "
+            f"given is {card.name!r} ({card.fingerprint[:12]}); use the gallery's own model, or another folder"
+        )
+    if manifest.card.precision != card.precision:
+        raise GalleryError(
+            f"gallery {path} holds vectors of {card.name!r} in {manifest.card.precision}, the model given computes in "
+            f"{card.precision}; use the same precision, or another folder"
+        )
+
+
+def _check_same(path: Path, manifest: Manifest, card: ModelCard, options: dict[str, Any], source: str) -> None:
+    """A gallery is carried on only as it was begun."""
+    _check_model(path, manifest, card)
+    if manifest.parts[0].source != source:
+        raise GalleryError(
+            f"{path} is a gallery of {manifest.parts[0].source}, not of {source}; give another path, or add to it: "
+            f"`semblance add {path} {source}`"
+        )
+    before = _flat(manifest.options)
+    for name, value in _flat(options).items():
+        if before.get(name) != value:
+            raise GalleryError(
+                f"{path} was begun with {name} = {before.get(name)!r}, not {value!r}; use the same, or another folder"
+            )
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
+    return flat
+
+
+class _TooMany(Exception):
+    """More unusable pictures than the caller allows."""
+
+
+def _too_many(writer: GalleryWriter, max_errors: int | None) -> str:
     return (
-        f"none of the {state.num_taken} pictures of {source.name} could be used; the first: {first.message} "
-        f"(stage {first.stage}); mend the source and build again"
+        f"more than {max_errors} pictures are unusable; {len(writer)} images are committed in {writer.path}, and the "
+        "same command carries on from there once the source is mended, or --max-errors raised"
+    )
+
+
+def _nothing_usable(source: Source, writer: GalleryWriter) -> str:
+    if not writer.errors.num_rows:
+        return f"{source.name} holds no pictures, so there is no gallery to make; give a source with pictures"
+    first = writer.errors.slice(0, 1).to_pylist()[0]
+    return (
+        f"none of the {writer.errors.num_rows} pictures of {source.name} could be used; the first: {first['message']} "
+        f"(stage {first['stage']}); mend the source and build again"
     )

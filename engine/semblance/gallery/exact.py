@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
+from semblance.gallery.distances import CACHED_VALUES, cosine_distances, euclidean_norms, squared_distances
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -31,7 +32,6 @@ _QUERY_BLOCK = 256
 _VECTOR_BLOCK = 16384
 _GROUP = 16  # scores under one minimum
 _MAX_DEPTH = 512  # products summed in one go: longer sums would widen the error bound in proportion
-_REFINE_VALUES = 1 << 18  # float64 values gathered at once, so that they stay in cache
 
 _U = 2.0**-24  # unit roundoff of float32
 _FLOOR = 2.0**-118  # what underflow can lose in one score; scores are scaled to be of the order of 1
@@ -132,7 +132,7 @@ class _Block:
         if values.shape[1] != dimension:
             raise InputError(f"queries have {dimension} dimensions, vectors {values.shape[1]}; both must be equal")
         floats = np.ascontiguousarray(values, dtype=np.float32)
-        norms = _norms(floats, "vectors", first_row)
+        norms = euclidean_norms(floats, "vectors", first_row)
         group = _GROUP
         while group > 1 and len(floats) // group < 2 * (k + 1):  # enough minima to hold k of them
             group //= 2
@@ -154,7 +154,7 @@ def _query_tiles(
         raise InputError(f"exclude must hold one row per query, shape ({len(queries)},), has shape {exclude.shape}")
     for start in range(0, len(queries), size):
         values = np.ascontiguousarray(queries[start : start + size], dtype=np.float32)
-        norms = _norms(values, "queries", start)
+        norms = euclidean_norms(values, "queries", start)
         exponents = np.frexp(norms)[1].astype(np.int64)
         scaled = _unit(values, norms) if metric == "cos" else np.ldexp(values, -exponents[:, None])
         yield _Tile(
@@ -246,18 +246,15 @@ def _depth(num_products: int) -> int:
 def _distances(tile: _Tile, block: _Block, query: Rows, row: Rows, metric: Metric) -> Doubles:
     """Float64 distances [C] of pairs (query, row of the block)."""
     result = np.empty(len(query))
-    step = max(1, _REFINE_VALUES // tile.values.shape[1])
+    step = max(1, CACHED_VALUES // tile.values.shape[1])
     for start in range(0, len(query), step):
         pairs = slice(start, start + step)
         q, r = query[pairs], row[pairs]
         left, right = tile.values[q].astype(np.float64), block.values[r].astype(np.float64)  # [c, D]
         if metric == "l2sq":
-            left -= right
-            result[pairs] = _row_dots(left, left)
+            result[pairs] = squared_distances(left, right)
         else:
-            norms = tile.norms[q] * block.norms[r]
-            norms[norms == 0] = 1  # the product is 0 then, which makes the distance 1
-            result[pairs] = np.clip(1 - _row_dots(left, right) / norms, 0, 2)
+            result[pairs] = cosine_distances(left, right, tile.norms[q] * block.norms[r])
     return result
 
 
@@ -276,28 +273,9 @@ def _merge(tile: _Tile, query: Rows, row: Rows, distance: Doubles) -> None:
     tile.rows[touched], tile.distances[touched] = row[best], distance[best]
 
 
-def _row_dots(left: Doubles, right: Doubles) -> Doubles:
-    """Dot products of rows [n]; equal rows give bit-equal results wherever they lie, or ties would break at random."""
-    products: Doubles = np.einsum("nd,nd->n", left, right)
-    return products
-
-
 def _unit(values: Floats, norms: Doubles) -> Floats:
     scaled: Floats = (values / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)
     return scaled
-
-
-def _norms(values: Floats, what: str, first_row: int) -> Doubles:
-    """Euclidean norms in float64 [n]; InputError where one is not finite."""
-    norms = np.empty(len(values))
-    step = max(1, _REFINE_VALUES // values.shape[1])
-    for start in range(0, len(values), step):
-        part = values[start : start + step].astype(np.float64)
-        norms[start : start + step] = np.sqrt(_row_dots(part, part))
-    if not np.isfinite(norms).all():
-        row = first_row + int(np.flatnonzero(~np.isfinite(norms))[0])
-        raise InputError(f"{what} must be finite, row {row} holds NaN or infinity")
-    return norms
 
 
 def _check_matrix(values: NDArray[np.generic], what: str) -> None:

@@ -1,11 +1,13 @@
 """A gallery opened for reading: its vectors, what is known of each picture, and the neighbours of a vector.
 
-In: a gallery's folder, and query vectors of its space. Out: `Neighbours`. Opening checks that everything the manifest
-names is there and of the right size; `verify` reads all of it. Shards are read when first needed.
+In: a gallery's folder, and query vectors of its space. Out: `Neighbours`. What is opened is the gallery as one manifest
+says it is; a writer may add and remove meanwhile, and is seen by whoever opens it again. Every file is compared with
+its checksum before anything of it is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +18,21 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import GalleryError, InputError
-from semblance.files import sha256_of
-from semblance.gallery import shards
-from semblance.gallery.exact import search_exact
+from semblance.gallery.exact import search_blocks
+from semblance.gallery.generation import open_index
 from semblance.gallery.index import VectorIndex, checked_k
+from semblance.gallery.index_options import oversampled
 from semblance.gallery.manifest import Manifest
+from semblance.gallery.removed import read_alive
+from semblance.gallery.rescore import rescore
+from semblance.gallery.rows import Rows
+
+Queries = NDArray[np.float32]
+
+# Up to here comparing with every matching row is faster than widening the index's answer until enough of it matches
+_EXACT_UP_TO = 20_000
+_GATHERED_ROWS = 8192
+_SPARE = 8  # candidates beside those wanted: half floats put a few of the last places in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +48,51 @@ class Neighbours:
 
 
 class VectorGallery:
-    """A gallery's vectors and their neighbours; it knows nothing of pictures."""
+    """A gallery's vectors and their neighbours; it knows nothing of pictures.
 
-    def __init__(self, path: Path, manifest: Manifest, index: VectorIndex) -> None:
+    Rows are counted on through the shards; `len` and everything that is listed leaves out the removed ones.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, rows: Rows, alive: NDArray[np.bool_], index: VectorIndex | None
+    ) -> None:
         """Join what belongs together; use `open`."""
         self.path = path
         self.manifest = manifest
-        self._index = index
+        self.all_rows = rows
+        self.alive = alive  # [all rows] bool
+        self.index = index
+        self._matching: dict[str, NDArray[np.bool_]] = {}
 
     @classmethod
     def open(cls, path: Path) -> VectorGallery:
         """Open the gallery in the folder `path`.
 
-        Raises GalleryError where it is none, or where a file is missing, of another size or row count than the
-        manifest says, or the index does not have its checksum.
+        Raises GalleryError where it is none, is unfinished, or where a file is missing or not what was written.
         """
         path = Path(path)
         manifest = Manifest.read(path)
-        for table in (*manifest.shards, manifest.errors):
-            _check_size(path / table.file, table.num_bytes)
-            if (found := shards.count_rows(path / table.file)) != table.num_rows:
+        while True:
+            try:
+                return cls._open(path, manifest)
+            except GalleryError:
+                # a writer may have put another generation in place since the manifest was read
+                before, manifest = manifest, Manifest.read(path)
+                if manifest == before:
+                    raise
+
+    @classmethod
+    def _open(cls, path: Path, manifest: Manifest) -> VectorGallery:
+        rows = Rows.open(path, manifest)
+        alive = read_alive(path, manifest.removed, len(rows))
+        if manifest.index is None:
+            if not manifest.is_complete:
                 raise GalleryError(
-                    f"{path / table.file} has {found} rows, the manifest says {table.num_rows}; "
-                    "restore it from a copy, or embed again"
+                    f"{path} is unfinished: {manifest.num_images} images of {manifest.parts[0].source} so far; "
+                    "the command that began it carries on from there"
                 )
-        index = VectorIndex.open(
-            path / manifest.index.file,
-            sha256=manifest.index.sha256,
-            expansion_search=manifest.options["index"]["expansion_search"],
-        )
-        if (len(index), index.dimension, index.metric) != (
-            manifest.num_images, manifest.card.dimension, manifest.card.metric
-        ):  # fmt: skip
-            raise GalleryError(
-                f"{path / manifest.index.file} indexes {len(index)} {index.dimension}-d vectors by {index.metric}, "
-                f"the manifest says {manifest.num_images}, {manifest.card.dimension} and {manifest.card.metric}; "
-                "embed again"
-            )
-        return cls(path, manifest, index)
+            return cls(path, manifest, rows, alive, None)
+        return cls(path, manifest, rows, alive, open_index(path, manifest))
 
     def __len__(self) -> int:
         return self.manifest.num_images
@@ -89,72 +108,83 @@ class VectorGallery:
         return self.manifest.card.fingerprint
 
     @property
-    def source(self) -> str:
-        """Where the pictures came from."""
-        return self.manifest.source
+    def sources(self) -> list[str]:
+        """Where the pictures came from, each place once, in the order they came."""
+        return list(dict.fromkeys(part.source for part in self.manifest.parts))
 
-    # What is known of row i; rows are in the shards' order
+    @property
+    def is_current(self) -> bool:
+        """Whether no writer has changed the gallery since it was opened."""
+        return Manifest.read(self.path) == self.manifest
+
+    # What is known of the pictures, in the order of their rows
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
-        """All embeddings, [N, D] float32, read at first use."""
-        parts = [shards.read_vectors(self._file(shard.file)) for shard in self.manifest.shards]
-        if any(part.shape[1] != self.card.dimension for part in parts):
-            raise GalleryError(f"a shard of {self.path} holds no {self.card.dimension}-d vectors; embed again")
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        """All embeddings, [N, D] float32, read into memory at first use."""
+        parts = [np.empty((0, self.card.dimension), np.float32), *self._alive_blocks(self.alive)]
+        return np.concatenate(parts).astype(np.float32, copy=False)
 
     @cached_property
     def keys(self) -> NDArray[np.int64]:
-        """The key of each row, [N] int64."""
-        parts = [shards.read_columns(self._file(shard.file), ["key"]) for shard in self.manifest.shards]
-        return np.concatenate([part.column("key").to_numpy() for part in parts])
+        """The key of each picture, [N] int64."""
+        return self._all_keys[self.alive]
 
     @cached_property
     def uris(self) -> list[str]:
-        """The name of each row's picture in its source, N of them."""
+        """The name of each picture in its source, N of them."""
         return self._texts("uri")
 
     @cached_property
     def labels(self) -> list[str | None]:
-        """The label of each row, N of them, None where there is none."""
+        """The label of each picture, N of them, None where there is none."""
         return self._texts("label")
 
     def rows_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each key, int64 of the same shape. Raises InputError for a key that is not here."""
+        """The position in `keys`, `uris`, `labels` of each key, int64 of the same shape. Raises InputError."""
         keys = np.asarray(keys, np.int64)
         order, ordered = self._key_order
-        at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-        if not (known := ordered[at] == keys).all():
+        at = np.searchsorted(ordered, keys)
+        known = at < len(ordered)
+        known[known] = ordered[at[known]] == keys[known]
+        if not known.all():
             raise InputError(f"key {int(keys[~known].flat[0])} is not in {self.path}, which has {len(self)} pictures")
         return order[at]
 
+    def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The embeddings of `keys` [n]: [n, D] float32. Raises InputError for a key that is not here."""
+        rows = np.flatnonzero(self.alive)[self.rows_of(keys)]
+        return self.all_rows.gather(rows).astype(np.float32, copy=False)
+
+    def matching(self, where: str) -> NDArray[np.bool_]:
+        """Which pictures a condition lets pass, [N] bool in the order of `keys`: SQL over the shards' columns.
+
+        Raises InputError for what is no condition on these columns.
+        """
+        return self._passing(where)[self.alive]
+
     def describe(self) -> dict[str, str | int]:
         """The facts a user asks for first."""
-        manifest, card = self.manifest, self.card
+        manifest, card, index = self.manifest, self.card, self.manifest.index
+        described = f"{self.index.dtype}, generation {index.generation}" if self.index and index else "none"
+        if index and (younger := int(self.alive[index.num_rows :].sum())):
+            described += f", {younger:,} younger images beside it"
         return {
             "images": manifest.num_images,
             "unusable": manifest.errors.num_rows,
-            "source": manifest.source,
+            "removed": manifest.removed.num_rows if manifest.removed else 0,
+            "source": ", ".join(self.sources),
             "model": card.name,
             "precision": card.precision,
             "dimension": card.dimension,
             "metric": card.metric,
             "fingerprint": card.fingerprint,
             "shards": len(manifest.shards),
-            "index": f"{self._index.dtype}, generation {manifest.index.generation}",
+            "columns": ", ".join(f"{name} {kind}" for name, kind in (manifest.columns or {}).items()),
+            "index": described,
             "bytes": sum(file.num_bytes for file in manifest.files),
+            "state": "complete" if manifest.is_complete else f"unfinished: {manifest.parts[-1].source}",
         }
-
-    def verify(self) -> None:
-        """Read every file and compare its sha256 with the manifest's. Raises GalleryError at the first misfit."""
-        for file in self.manifest.files:
-            path = self._file(file.file)
-            _check_size(path, file.num_bytes)
-            if (found := sha256_of(path)) != file.sha256:
-                raise GalleryError(
-                    f"{path} is damaged: its sha256 begins {found[:12]}, the manifest says {file.sha256[:12]}; "
-                    "restore it from a copy, or embed again"
-                )
 
     # Searching
 
@@ -162,22 +192,104 @@ class VectorGallery:
         """A number of neighbours, of any integer type, as an int. Raises InputError where not in 1..len(gallery)."""
         return checked_k(k, len(self), "the gallery's size")
 
-    def search(self, queries: NDArray[np.float32], *, k: int = 10, exact: bool = False, threads: int = 1) -> Neighbours:
+    def search(
+        self, queries: Queries, *, k: int = 10, exact: bool = False, where: str | None = None, threads: int = 1
+    ) -> Neighbours:
         """The k nearest pictures of each query vector [Q, D] float32, by the card's metric.
 
-        By the index, with `threads` of them; or, with `exact`, by comparing with every vector. Raises InputError for a
-        k that is not in 1..len(gallery), for queries of another shape, not finite, or zero under cosine, and for ones
-        beyond the range of a half-float index, which `exact` can answer.
+        By the index, with `threads` of them, its candidates compared again as the vectors are stored; or, with
+        `exact`, by comparing with every vector. `where` leaves out what an SQL condition on the shards' columns does
+        not let pass; each query then gets min(k, number of passing pictures), whatever way they are found.
+        Raises InputError for a k that is not in 1..len(gallery), for queries of another shape, not finite, or zero
+        under cosine, ones beyond the range of a half-float index, which `exact` can answer, and for a `where` that is
+        no condition.
         """
         k = self.check_k(k)
         self._check_queries(queries)
-        if exact:
-            rows, distances = search_exact(queries, self.vectors, k=k, metric=self.card.metric)
-            return Neighbours(self.keys[rows], distances, np.full(len(rows), k, np.int64))
-        rows, distances, counts = self._index.search(queries, k, threads=threads)
-        return Neighbours(np.where(rows < 0, -1, self.keys[rows]), distances, counts)
+        passing = self.alive if where is None else self._passing(where)
+        wanted = min(k, int(passing.sum()))
+        if exact or self.index is None or wanted == 0 or self._is_few(passing):
+            rows, distances = self._search_exactly(queries, passing, wanted)
+        else:
+            rows, distances = self._search_index(queries, passing, wanted, threads)
+        return self._neighbours(rows, distances, k)
 
-    def _check_queries(self, queries: NDArray[np.float32]) -> None:
+    def _is_few(self, passing: NDArray[np.bool_]) -> bool:
+        """Whether so few rows pass that comparing with all of them is the shorter way."""
+        num_passing = int(passing.sum())
+        return num_passing < len(self) and num_passing <= max(1, min(_EXACT_UP_TO, len(self) // 10))
+
+    def _search_exactly(
+        self, queries: Queries, passing: NDArray[np.bool_], k: int, start: int = 0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The true k nearest among the rows from `start` on that pass: rows and distances [Q, k]."""
+        if k == 0 or not len(queries):
+            return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        rows = np.flatnonzero(passing[start:]) + start
+        if len(rows) * 4 < len(passing) - start:  # few: fetched one by one; many: streamed
+            blocks: Iterator[NDArray[np.floating[Any]]] = (
+                self.all_rows.gather(rows[first : first + _GATHERED_ROWS])
+                for first in range(0, len(rows), _GATHERED_ROWS)
+            )
+        else:
+            blocks = self._alive_blocks(passing, start)
+        found, distances = search_blocks(queries, blocks, k=k, metric=self.card.metric)
+        return rows[found], distances
+
+    def _search_index(
+        self, queries: Queries, passing: NDArray[np.bool_], k: int, threads: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The about k nearest by the index and among the rows younger than it, by their stored vectors: [Q, k]."""
+        index, index_file = self.index, self.manifest.index
+        assert index is not None
+        assert index_file is not None
+        covered = index_file.num_rows
+        younger = int(passing[covered:].sum())
+        wanted = min(k, int(passing[:covered].sum()))
+        candidates = self._candidates(index, queries, passing[:covered], wanted, threads)
+        if candidates is None:
+            return self._search_exactly(queries, passing, k)
+        if younger:
+            rows, _ = self._search_exactly(queries, passing, min(k, younger), start=covered)
+            candidates = np.concatenate([candidates, rows], axis=1)
+        rows, distances, counts = rescore(
+            queries, candidates, self.all_rows.gather, k=k, metric=self.card.metric, threads=threads
+        )
+        assert (counts == k).all(), counts
+        return rows, distances
+
+    def _candidates(
+        self, index: VectorIndex, queries: Queries, passing: NDArray[np.bool_], wanted: int, threads: int
+    ) -> NDArray[np.int64] | None:
+        """At least `wanted` rows that pass for every query, [Q, c], -1 elsewhere; None where the index has them not.
+
+        The index knows nothing of conditions, so it is asked for so many that enough will pass, and for more where
+        that did not do.
+        """
+        share = max(passing.mean(), 1 / len(passing)) if len(passing) else 1.0
+        asked = int(np.ceil((oversampled(wanted, index.dtype, len(index)) + _SPARE) / share)) if wanted else 0
+        while wanted:
+            asked = min(asked, len(index))
+            if asked < wanted or asked > _EXACT_UP_TO:
+                return None
+            rows, _, _ = index.search(queries, asked, threads=threads)
+            passes = (rows >= 0) & passing[rows]
+            if (passes.sum(axis=1) >= wanted).all():
+                return np.where(passes, rows, -1)
+            if asked == len(index):
+                return None
+            asked *= 2
+        return np.empty((len(queries), 0), np.int64)
+
+    def _neighbours(self, rows: NDArray[np.int64], distances: NDArray[np.float32], k: int) -> Neighbours:
+        """With keys for rows, and padded to [Q, k]."""
+        found = rows.shape[1]
+        keys = np.full((len(rows), k), -1, np.int64)
+        padded = np.full((len(rows), k), np.inf, np.float32)
+        keys[:, :found], padded[:, :found] = self._all_keys[rows], distances
+        return Neighbours(keys, padded, np.full(len(rows), found, np.int64))
+
+    def _check_queries(self, queries: Queries) -> None:
         if not isinstance(queries, np.ndarray) or queries.ndim != 2 or queries.dtype != np.float32:
             given = (
                 f"{queries.dtype} {list(queries.shape)}" if isinstance(queries, np.ndarray) else type(queries).__name__
@@ -190,23 +302,38 @@ class VectorGallery:
         if self.card.metric == "cos" and not (nonzero := queries.any(axis=1)).all():
             raise InputError(f"queries must not be zero under cosine, row {int(np.argmin(nonzero))} is")
 
+    def _alive_blocks(self, passing: NDArray[np.bool_], start: int = 0) -> Iterator[NDArray[np.floating[Any]]]:
+        row = start
+        for block in self.all_rows.blocks(start):
+            is_in = passing[row : row + len(block)]
+            row += len(block)
+            yield block if is_in.all() else block[is_in]
+
+    def _passing(self, where: str) -> NDArray[np.bool_]:
+        """The condition over all rows, [all rows] bool; the last few are kept, since a user pages and refines."""
+        from semblance.gallery.filters import matching
+
+        if where not in self._matching:
+            while len(self._matching) >= 16:
+                self._matching.pop(next(iter(self._matching)))
+            self._matching[where] = matching([table.file() for table in self.all_rows.tables], where) & self.alive
+        return self._matching[where]
+
+    @cached_property
+    def _all_keys(self) -> NDArray[np.int64]:
+        """The key of every row, removed ones too."""
+        if not self.all_rows.tables:
+            return np.empty(0, np.int64)
+        keys: NDArray[np.int64] = self.all_rows.column("key").to_numpy()
+        return keys
+
     @cached_property
     def _key_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = np.argsort(self.keys, kind="stable")
         return order, self.keys[order]
 
     def _texts(self, column: str) -> list[Any]:
-        parts = [shards.read_columns(self._file(shard.file), [column]) for shard in self.manifest.shards]
-        return [text for part in parts for text in part.column(column).to_pylist()]
-
-    def _file(self, name: str) -> Path:
-        return self.path / name
-
-
-def _check_size(path: Path, num_bytes: int) -> None:
-    if not path.is_file():
-        raise GalleryError(f"{path} is missing; restore it from a copy, or embed again")
-    if (found := path.stat().st_size) != num_bytes:
-        raise GalleryError(
-            f"{path} has {found} bytes, the manifest says {num_bytes}; restore it from a copy, or embed again"
-        )
+        if not self.all_rows.tables:
+            return []
+        texts = self.all_rows.column(column).to_pylist()
+        return texts if self.alive.all() else [text for text, counts in zip(texts, self.alive, strict=True) if counts]

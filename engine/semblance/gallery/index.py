@@ -1,15 +1,18 @@
 """Approximate neighbours: a USearch HNSW graph, with the library's surprises kept inside this file.
 
-In: vectors [N, D] float32; their row numbers 0..N-1 are the index's keys. Out: neighbouring rows and distances, or one
-file with a checksum. USearch picks a hardware-dependent number type, accepts NaN, pads short answers with key 0,
-forgets its search settings in a file and loads a damaged one without a word; here each of those is decided or refused.
+In: vectors as blocks [n_i, D] that need not fit into memory; their row numbers are the index's keys. Out: neighbouring
+rows and distances, or one file with a checksum. USearch picks a hardware-dependent number type, accepts NaN, pads short
+answers with key 0, keeps the half of a batch that it refuses, forgets its search settings in a file, crashes where a
+mapped index is changed and loads a damaged one without a word; here each of those is decided or refused.
 """
 
 from __future__ import annotations
 
 import operator
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,69 +21,85 @@ from semblance.card import Metric
 from semblance.errors import GalleryError, InputError
 from semblance.files import Written, sha256_of, write_aside
 from semblance.gallery.index_options import HALF_MAX, IndexOptions, IndexType, check_type, choose_type
+from semblance.gallery.order import by_neighbourhood
+from semblance.gallery.pieces import Blocks, as_blocks, check_alive, num_rows, pieces, prepared
 from semblance.options import checked_count
 
 if TYPE_CHECKING:
     from usearch.index import Index
+
+Rows = NDArray[np.int64]
+Alive = NDArray[np.bool_]
 
 # Measured, 60,000 x 64-d in 1,000 clusters, two cores, connectivity 16, expansion 128/64; recall@10 and queries/s:
 #   cos    f32 .9999 18,500   f16 .9996 27,900   bf16 .9966 20,600   i8 .9481 18,000
 #   l2sq   f32 .9999 18,700   f16 .9993 30,300   bf16 .9960 27,200   i8 .7707 25,300
 # Half floats lose next to nothing and need half the memory; bf16 is no faster and loses ten times as much.
 
-_FIRST_ROWS = 10_000
+# Rows that threads insert at the same time miss each other, the more so in a small graph. Measured, random 16-d vectors
+# searched for by themselves: of 300 indexes of 100 rows that two threads built 89 lost a row, so the first go in one by
+# one. Of 50,000 rows two threads then lose 3 to 7, one thread none; all are found after one repair. Looking for them
+# costs 7 % of the build: nearly every row is found at once by a search that keeps few candidates.
+_FIRST_ROWS = 1000
+_NARROW = 4
+_ORDERED_FROM = 1024  # queries: fewer do not meet each other's nodes in the cache
+_COPIES = 16  # of one vector that may hide a row from a search for its own
+_REPAIRS = 3
 
 
 class VectorIndex:
-    """An HNSW index over rows 0..N-1; built once, then only searched."""
+    """An HNSW index over row numbers; what is built or read into memory can grow, what is mapped is only searched."""
 
-    def __init__(self, index: Index, metric: Metric) -> None:
-        """Wrap a USearch index; use `build` or `open`."""
+    def __init__(self, index: Index, metric: Metric, mapped: Path | None = None) -> None:
+        """Wrap a USearch index, `mapped` from a file or in memory; use `build` or `open`."""
         self._index = index
+        self._mapped = mapped
+        self._writing = threading.Lock()  # between looking for a row and adding it nobody else may add it
         self.metric = metric
 
     @classmethod
     def build(
         cls,
-        vectors: NDArray[np.float32],
+        vectors: Blocks | NDArray[np.floating],
         *,
         metric: Metric,
+        alive: Alive | None = None,
         dtype: IndexType | None = None,
         connectivity: int = 16,
         expansion_add: int = 128,
         expansion_search: int = 64,
         threads: int = 1,
+        progress: Callable[[int, int], None] | None = None,
     ) -> VectorIndex:
-        """Index `vectors` [N, D] float32, N at least 1; with one thread the same vectors give the same bytes.
+        """Index `vectors`, blocks [n_i, D] of N rows together, in pieces; with one thread the same give the same bytes.
 
-        `dtype` None is f16 where half floats hold the vectors well, else f32. Raises InputError for vectors that are
+        `alive` [N] leaves out rows where it is False. `dtype` None is f16 where half floats hold the vectors well, else
+        f32. `progress(done, total)` is called after each piece. Raises InputError for no rows at all, vectors that are
         not finite, zero ones under "cos", ones that a given `dtype` cannot hold, and options that cannot be.
         """
         from usearch.index import Index
 
         options = IndexOptions(dtype, connectivity, expansion_add, expansion_search)
-        _check(vectors, metric, "vectors")
-        if len(vectors) == 0:
+        if metric not in ("cos", "l2sq"):
+            raise InputError(f"metric must be 'cos' or 'l2sq', is {metric!r}")
+        threads, blocks = checked_count("threads", threads), as_blocks(vectors)
+        check_alive(alive, total := num_rows(blocks))
+        if total == 0:
             raise InputError("there are no vectors to index; an index needs at least one")
         if options.dtype is not None:
-            check_type(vectors, metric, options.dtype)
+            check_type(blocks, metric, options.dtype, alive)
         index = Index(
-            ndim=vectors.shape[1],
+            ndim=blocks[0].shape[1],
             metric=metric,
-            dtype=options.dtype or choose_type(vectors, metric),
+            dtype=options.dtype or choose_type(blocks, metric, alive),
             connectivity=connectivity,
             expansion_add=expansion_add,
             expansion_search=expansion_search,
         )
-        threads, prepared = checked_count("threads", threads), _prepared(vectors, metric)
-        rows = np.arange(len(vectors), dtype=np.uint64)
-        # Rows that threads insert at the same time miss each other. Measured, random 16-d vectors searched for by
-        # themselves: of 300 indexes of 100 rows that two threads built 89 lost a row, of 75,000 rows in indexes of
-        # 5,000 they lost 39, one thread lost 1. So the first rows, which are all of a small gallery, go in one by one.
-        index.add(rows[:_FIRST_ROWS], prepared[:_FIRST_ROWS], threads=1)
-        if len(rows) > _FIRST_ROWS:
-            index.add(rows[_FIRST_ROWS:], prepared[_FIRST_ROWS:], threads=threads)
-        return cls(index, metric)
+        built = cls(index, metric)
+        built._put(blocks, 0, alive, threads, progress)
+        built.repair(blocks, alive=alive, threads=threads)
+        return built
 
     @classmethod
     def open(cls, path: Path, *, sha256: str, expansion_search: int = 64, mmap: bool = True) -> VectorIndex:
@@ -101,13 +120,16 @@ class VectorIndex:
         index = Index.restore(path, view=mmap, expansion_search=expansion_search)
         if index is None:
             raise GalleryError(f"index {path} is no USearch file; restore it from a copy, or embed again")
-        return cls(index, "cos" if index.metric_kind == MetricKind.Cos else "l2sq")
+        return cls(index, "cos" if index.metric_kind == MetricKind.Cos else "l2sq", path if mmap else None)
 
     def save(self, path: Path) -> Written:
-        """Write the index to `path`, whole or not at all; never over a file that is mapped, but beside and renamed.
+        """Write the index to `path`, whole or not at all: beside it, then renamed.
 
-        Raises OSError where it cannot be written.
+        Raises OSError where it cannot be written, GalleryError where `path` is the very file that this index is mapped
+        from.
         """
+        if self._mapped is not None and path.exists() and self._mapped.exists() and path.samefile(self._mapped):
+            raise GalleryError(f"index {path} is mapped by the index to be saved; save it under another name")
 
         def write(aside: Path) -> None:
             try:
@@ -116,6 +138,159 @@ class VectorIndex:
                 raise OSError(f"USearch: {error}") from error
 
         return write_aside(path, write)
+
+    # Changing
+
+    def add(
+        self, vectors: Blocks | NDArray[np.floating], *, first_row: int, alive: Alive | None = None, threads: int = 1
+    ) -> None:
+        """Append blocks [n_i, D] as the rows `first_row` and on, without those where `alive` [N] is False.
+
+        All are checked before the first is added. Raises InputError for what `build` refuses and for row numbers that
+        are in the index, GalleryError where the index is mapped.
+        """
+        blocks, threads = as_blocks(vectors), checked_count("threads", threads)
+        first_row = checked_count("first_row", first_row, least=0)
+        check_alive(alive, total := num_rows(blocks))
+        if total == 0:
+            return
+        if blocks[0].shape[1] != self.dimension:
+            raise InputError(f"vectors have {blocks[0].shape[1]} dimensions, the index {self.dimension}")
+        with self._writing:
+            self._check_changeable()
+            check_type(blocks, self.metric, self.dtype, alive)
+            for rows, values in pieces(blocks, alive=alive, first_row=first_row):
+                prepared(values, self.metric, "vectors", rows)
+                if (known := self._contains(rows)).any():
+                    row = int(rows[np.argmax(known)])
+                    raise InputError(f"row {row} is in the index; remove it first, or add under other row numbers")
+            self._put(blocks, first_row, alive, threads)
+        self.repair(blocks, first_row=first_row, alive=alive, threads=threads)
+
+    def remove(self, rows: Rows) -> int:
+        """Take `rows` [n] int64 out of the index and say how many were in it; others are passed over.
+
+        Their memory is used again by later rows, never given back. Raises GalleryError where the index is mapped.
+        """
+        rows = np.unique(np.asarray(rows, np.int64))
+        with self._writing:
+            self._check_changeable()
+            rows = rows[self._contains(rows)]
+            if len(rows):
+                self._index.remove(rows.astype(np.uint64), threads=1)
+            return len(rows)
+
+    def lost(
+        self,
+        vectors: Blocks | NDArray[np.floating],
+        *,
+        first_row: int = 0,
+        alive: Alive | None = None,
+        threads: int = 1,
+    ) -> Rows:
+        """Rows [n] that a search for their own vector does not find, of what was added from these blocks.
+
+        One that is hidden behind copies of it counts as found. Searches meanwhile find less, since this one narrows
+        them all.
+        """
+        width, missing = self.expansion_search, []
+        living = pieces(as_blocks(vectors), alive=alive, first_row=first_row)
+        for rows, values in living:
+            encoded = self._encoded(prepared(values, self.metric, "vectors", rows))
+            self._widen(_NARROW)
+            try:
+                is_missing = self._nearest(encoded, 1, threads)[0][:, 0] != rows
+            finally:
+                self._widen(width)
+            missing.append(self._unfound(rows[is_missing], encoded[is_missing], threads))
+        return np.concatenate([np.empty(0, np.int64), *missing])
+
+    def repair(
+        self,
+        vectors: Blocks | NDArray[np.floating],
+        *,
+        first_row: int = 0,
+        alive: Alive | None = None,
+        threads: int = 1,
+    ) -> int:
+        """Put what is `lost` of these blocks in again, one by one, and say how many rows that were.
+
+        Raises GalleryError where the index is mapped.
+        """
+        blocks, repaired = as_blocks(vectors), 0
+        with self._writing:
+            self._check_changeable()
+            for _ in range(_REPAIRS):
+                if len(rows := self.lost(blocks, first_row=first_row, alive=alive, threads=threads)) == 0:
+                    break
+                repaired += len(rows)
+                again = np.zeros(num_rows(blocks), bool)
+                again[rows - first_row] = True
+                self._index.remove(rows.astype(np.uint64), threads=1)
+                self._put(blocks, first_row, again, threads=1)
+                alive = again
+        return repaired
+
+    def _unfound(self, rows: Rows, encoded: NDArray[Any], threads: int) -> Rows:
+        """Those of `rows` [n] that are not among the nearest of their own vectors, though nothing nearer is."""
+        if len(rows) == 0:
+            return rows
+        found, distances, _ = self._nearest(encoded, _COPIES, threads)
+        own = np.array([self._index.pairwise_distance(int(row), int(row)) for row in rows], np.float32)
+        is_hidden: NDArray[np.bool_] = (found == rows[:, None]).any(axis=1) | (distances[:, -1] <= own)
+        return rows[~is_hidden]
+
+    def _widen(self, expansion: int) -> None:
+        index: Any = self._index  # USearch's annotations forget the setter
+        index.expansion_search = expansion
+
+    def _put(
+        self,
+        blocks: Blocks,
+        first_row: int,
+        alive: Alive | None,
+        threads: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Add the living rows of blocks that are checked; the first of an index one by one."""
+        total, done = check_alive(alive, num_rows(blocks)), 0
+        for rows, values in pieces(blocks, alive=alive, first_row=first_row):
+            vectors = self._encoded(prepared(values, self.metric, "vectors", rows))
+            together = threads if len(self) >= _FIRST_ROWS else 1
+            self._index.add(rows.astype(np.uint64), vectors, threads=together)
+            done += len(rows)
+            if progress is not None:
+                progress(done, total)
+
+    def _contains(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` [n] are in the index; a negative one is none of its keys, whatever it wraps to."""
+        if len(rows) == 0:
+            return np.zeros(0, bool)
+        return np.asarray(self._index.contains(rows.astype(np.uint64)), bool) & (rows >= 0)
+
+    def _check_changeable(self) -> None:
+        if self._mapped is not None:
+            raise GalleryError(f"index {self._mapped} is mapped and can only be searched; open it with mmap=False")
+
+    def contains(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` [n] int64 are in the index, [n] bool."""
+        return self._contains(np.asarray(rows, np.int64))
+
+    def holds(self, rows: Rows, vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Whether `rows` [n], which are in the index, have these `vectors` [n, D] there, but for what their number type
+        rounds: [n] bool. Tells an index of other vectors from this one's own, not a flipped bit.
+        """
+        if len(rows) == 0:
+            return np.zeros(0, bool)
+        stored = np.asarray(self._index.get(rows.astype(np.uint64), "f32"), np.float64).reshape(len(rows), -1)
+        given = vectors.astype(np.float64)
+        if self.metric == "cos":
+            stored, given = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (stored, given))
+        off = np.linalg.norm(stored - given, axis=1) / np.maximum(np.linalg.norm(given, axis=1), 1e-30)
+        close: NDArray[np.bool_] = off <= (0.3 if self.dtype == "i8" else 0.02)
+        return close
+
+    # Facts
 
     def __len__(self) -> int:
         return len(self._index)
@@ -126,14 +301,22 @@ class VectorIndex:
         return int(self._index.ndim)
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> IndexType:
         """The number type inside: f32, f16, bf16 or i8."""
-        return str(self._index.dtype.name).lower()
+        return cast(IndexType, str(self._index.dtype.name).lower())
 
     @property
     def expansion_search(self) -> int:
         """How many candidates a search keeps: more find more and take longer."""
         return int(self._index.expansion_search)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the index holds in memory, and the file that it is mapped from, which the system may hold or drop."""
+        mapped = 0 if self._mapped is None else int(self._index.serialized_length)
+        return int(self._index.memory_usage) + mapped
+
+    # Searching
 
     def search(
         self, queries: NDArray[np.float32], k: int, *, threads: int = 1
@@ -145,22 +328,49 @@ class VectorIndex:
         finite, of another D, zero under "cos" or beyond the range of a half-float index under "l2sq", and for a k that
         is not in 1..N.
         """
-        k = checked_k(k, len(self), "the number of vectors")
-        _check(queries, self.metric, "queries")
+        k = checked_k(k, len(self), "the number of vectors") if len(self) else checked_count("k", k)
+        (queries,) = as_blocks([queries], "queries")
         if queries.shape[1] != self.dimension:
             raise InputError(f"queries have {queries.shape[1]} dimensions, the index {self.dimension}")
-        if len(queries) == 0:
-            return np.empty((0, k), np.int64), np.empty((0, k), np.float32), np.empty(0, np.int64)
-        if self.metric == "l2sq" and self.dtype == "f16" and (largest := float(np.abs(queries).max())) > HALF_MAX:
+        vectors = prepared(np.asarray(queries, np.float32), self.metric, "queries")
+        if len(queries) == 0 or len(self) == 0:
+            shape = (len(queries), k)
+            return np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32), np.zeros(len(queries), np.int64)
+        if self.metric == "l2sq" and self.dtype == "f16" and (largest := _largest(vectors)) > HALF_MAX:
             # they would turn infinite, and everything would be as far away as everything else
             raise InputError(
                 f"queries reach {largest:.3g}, the index holds half floats, which end at {HALF_MAX:.0f}; "
                 "search with exact=True (--exact on the command line)"
             )
-        found: Any = self._index.search(_prepared(queries, self.metric), k, threads=checked_count("threads", threads))
-        counts = np.atleast_1d(np.asarray(len(found) if len(queries) == 1 else found.counts, np.int64))  # [Q]
+        encoded, threads = self._encoded(vectors), checked_count("threads", threads)
+        if len(queries) < _ORDERED_FROM:
+            return self._nearest(encoded, k, threads)
+        order = by_neighbourhood(vectors)
+        rows, distances, counts = self._nearest(encoded[order], k, threads)
+        back = np.argsort(order)
+        return rows[back], distances[back], counts[back]
+
+    def _nearest(
+        self, encoded: NDArray[Any], k: int, threads: int
+    ) -> tuple[Rows, NDArray[np.float32], NDArray[np.int64]]:
+        """`search` for vectors [Q, D] that are checked and encoded, Q at least 1."""
+        # USearch starts its threads anew for each call, which takes longer than one query
+        found: Any = self._index.search(encoded, k, threads=min(threads, len(encoded)))
+        counts = np.atleast_1d(np.asarray(len(found) if len(encoded) == 1 else found.counts, np.int64))  # [Q]
         rows, distances = _padded(found.keys, counts, k), _padded(found.distances, counts, k)
         return *_sorted(rows.astype(np.int64), distances.astype(np.float32), counts), counts
+
+    def _encoded(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        """Checked vectors [n, D] as USearch is given them.
+
+        Left to itself, USearch makes i8 of a unit vector by a factor of 127: at 2,048-d a handful of levels. Cosine
+        does not care how long a vector is, so each gets the factor that fills the range.
+        """
+        if self.dtype != "i8" or self.metric != "cos":
+            return vectors
+        factors = 127 / np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+        encoded: NDArray[np.int8] = np.rint(vectors * factors).astype(np.int8)
+        return encoded
 
 
 def checked_k(k: int, largest: int, what: str) -> int:
@@ -192,25 +402,13 @@ def _sorted(
     is_padding = np.arange(rows.shape[1]) >= counts[:, None]
     rows = np.where(is_padding, -1, rows)
     distances = np.where(is_padding, np.float32(np.inf), distances)
-    order = np.lexsort((rows, distances, is_padding), axis=1)
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1)
+    # USearch sorts by distance alone, so that few answers need it
+    touched = np.flatnonzero(~(distances[:, 1:] > distances[:, :-1]).all(axis=1))
+    order = np.lexsort((rows[touched], distances[touched], is_padding[touched]), axis=1)
+    rows[touched] = np.take_along_axis(rows[touched], order, axis=1)
+    distances[touched] = np.take_along_axis(distances[touched], order, axis=1)
+    return rows, distances
 
 
-def _prepared(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
-    """Contiguous, as USearch demands; of unit length for cosine, which no narrow type then over- or underflows."""
-    if metric == "cos":
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        return np.ascontiguousarray(vectors / norms, dtype=np.float32)
-    return np.ascontiguousarray(vectors)
-
-
-def _check(vectors: NDArray[np.float32], metric: Metric, what: str) -> None:
-    if metric not in ("cos", "l2sq"):
-        raise InputError(f"metric must be 'cos' or 'l2sq', is {metric!r}")
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float32:
-        given = f"{vectors.dtype} {list(vectors.shape)}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        raise InputError(f"{what} must be float32 [N, D], are {given}")
-    if not (finite := np.isfinite(vectors).all(axis=1)).all():
-        raise InputError(f"{what} must be finite, row {int(np.argmin(finite))} holds NaN or infinity")
-    if metric == "cos" and not (nonzero := vectors.any(axis=1)).all():
-        raise InputError(f"{what} must not be zero under cosine, row {int(np.argmin(nonzero))} is: it has no direction")
+def _largest(vectors: NDArray[np.float32]) -> float:
+    return max(float(vectors.max()), -float(vectors.min()))

@@ -1,14 +1,16 @@
 """A gallery's manifest.json: the one file that says what belongs to it, and by that the commit point of every change.
 
 In: a `Manifest`, or a gallery folder. Out: the file, put in place whole, or the checked manifest. A file that the
-manifest does not name is not part of the gallery, whatever lies in the folder.
+manifest does not name is not part of the gallery, whatever lies in the folder. Every file it names is written once and
+never again, but for errors.parquet, which only grows; so a reader that holds an old manifest's files reads on in peace.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from semblance.files import write_whole
 from semblance.gallery.index_options import IndexOptions
 
 MANIFEST_NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+LARGEST_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,19 @@ class IndexFile:
 
     generation: int
     file: str
+    num_rows: int  # it covers the rows before this one; younger rows are compared one by one
     num_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The pictures of one source: keys `first_key` to `first_key + num_items - 1`, usable or not."""
+
+    source: str  # `open_source` takes it, where it is a place
+    first_key: int
+    num_items: int  # so far
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,43 +60,69 @@ class Manifest:
     """All that a gallery consists of."""
 
     card: ModelCard  # of the model that made the vectors
-    source: str  # where the pictures came from; `open_source` takes it, where it is a place
-    options: Mapping[str, Any]  # what the shards depend on beside source and model, and how the index was built
-    columns: Mapping[str, str]  # the source's own columns and their types, beyond those that every shard has
-    shards: tuple[TableFile, ...]  # in key order
+    options: Mapping[str, Any]  # what the shards depend on beside source and model, and how the index is built
+    parts: tuple[Part, ...]  # one a source, in the order they came; only the last may be incomplete
+    next_key: int = 0  # above every key that a picture had, removed and unusable ones included
+    columns: Mapping[str, str] | None = None  # the source's own columns and their types; None until a first picture
+    shards: tuple[TableFile, ...] = ()  # their rows are counted on through them, from 0
     errors: TableFile
-    index: IndexFile
+    removed: TableFile | None = None  # the rows that no longer count
+    index: IndexFile | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all shards, removed ones too."""
+        return sum(shard.num_rows for shard in self.shards)
 
     @property
     def num_images(self) -> int:
-        """Rows in all shards."""
-        return sum(shard.num_rows for shard in self.shards)
+        """Rows that count."""
+        return self.num_rows - (self.removed.num_rows if self.removed else 0)
+
+    @property
+    def next_shard(self) -> int:
+        """The lowest number above those of all shards."""
+        return max((int(Path(shard.file).stem) + 1 for shard in self.shards), default=0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every source was taken to its end, and there is an index of what they gave."""
+        return all(part.is_complete for part in self.parts) and (self.index is not None or not self.num_images)
 
     @property
     def files(self) -> tuple[TableFile | IndexFile, ...]:
         """Every file of the gallery beside the manifest itself."""
-        return *self.shards, self.errors, self.index
+        return *self.shards, self.errors, *(file for file in (self.removed, self.index) if file is not None)
 
     def to_json(self) -> str:
-        """The manifest as indented JSON, the same for the same content."""
-        content = {
+        """The manifest as indented JSON, the same for the same content, with a checksum over itself."""
+        content: dict[str, Any] = {
             "format": FORMAT,
             "card": json.loads(self.card.to_json()),
             "fingerprint": self.card.fingerprint,
-            "source": self.source,
             "options": dict(self.options),
-            "columns": dict(self.columns),
+            "parts": [asdict(part) for part in self.parts],
+            "next_key": self.next_key,
+            "columns": None if self.columns is None else dict(self.columns),
             "shards": [asdict(shard) for shard in self.shards],
             "errors": asdict(self.errors),
-            "index": asdict(self.index),
+            "removed": asdict(self.removed) if self.removed else None,
+            "index": asdict(self.index) if self.index else None,
             "num_images": self.num_images,
             "num_errors": self.errors.num_rows,
         }
-        return json.dumps(content, indent=1, sort_keys=True) + "\n"
+        checksum = hashlib.sha256(_dumped(content).encode()).hexdigest()
+        return _dumped({**content, "sha256": checksum})
 
     def write(self, gallery: Path) -> None:
         """Put it in place: from this moment on the gallery is what it says."""
         write_whole(gallery / MANIFEST_NAME, self.to_json().encode())
+
+    def with_part(self, part: Part) -> Manifest:
+        """The same with its last part in another state, or with a further one."""
+        if self.parts and self.parts[-1].first_key == part.first_key and self.parts[-1].source == part.source:
+            return replace(self, parts=(*self.parts[:-1], part))
+        return replace(self, parts=(*self.parts, part))
 
     @classmethod
     def read(cls, gallery: Path) -> Manifest:
@@ -91,18 +131,21 @@ class Manifest:
         if not gallery.is_dir():
             raise GalleryError(f"no gallery at {gallery}; make one with `semblance embed SOURCE --out {gallery}`")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             raise GalleryError(f"{gallery} is no gallery: it has no {MANIFEST_NAME}; give a gallery's folder") from None
         except (OSError, UnicodeDecodeError) as error:
             raise GalleryError(f"{path} cannot be read ({error}); restore it from a copy, or embed again") from error
         try:
-            return cls._parse(json.loads(text))
+            manifest = cls._parse(json.loads(text))
+            if text != manifest.to_json():
+                raise ValueError("it is not what was written: its checksum or its form is another")
         except _Format as error:
             raise GalleryError(f"{path}: {error}") from None
-        except (ValueError, TypeError, KeyError, AttributeError, CardError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, CardError) as error:
             said = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise GalleryError(f"{path} is damaged ({said}); restore it from a copy, or embed again") from error
+        return manifest
 
     @classmethod
     def _parse(cls, raw: dict[str, Any]) -> Manifest:
@@ -110,12 +153,14 @@ class Manifest:
             raise _Format(f"gallery format {raw['format']!r}, this semblance reads format {FORMAT}; use a matching one")
         manifest = cls(
             card=ModelCard.from_json(json.dumps(raw["card"]), where="its card"),
-            source=_typed(raw["source"], str, "source"),
             options=_options(raw["options"]),
-            columns=_typed(raw["columns"], dict, "columns"),
+            parts=tuple(_part(part) for part in _typed(raw["parts"], list, "parts")),
+            next_key=raw["next_key"],
+            columns=None if raw["columns"] is None else _typed(raw["columns"], dict, "columns"),
             shards=tuple(_table(shard) for shard in _typed(raw["shards"], list, "shards")),
             errors=_table(raw["errors"]),
-            index=_index(raw["index"]),
+            removed=None if raw["removed"] is None else _table(raw["removed"]),
+            index=None if raw["index"] is None else _index(raw["index"]),
         )
         for name, counted in (
             ("fingerprint", manifest.card.fingerprint),
@@ -124,11 +169,18 @@ class Manifest:
         ):
             if raw[name] != counted:
                 raise ValueError(f"{name} is {raw[name]!r}, its other fields say {counted!r}")
+        _count(manifest.next_key, "next_key")
+        if manifest.index is not None and manifest.index.num_rows > manifest.num_rows:
+            raise ValueError(f"its index covers {manifest.index.num_rows} rows, its shards hold {manifest.num_rows}")
         return manifest
 
 
 class _Format(Exception):
     """A manifest of another format: nothing is wrong with it."""
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def _table(raw: dict[str, Any]) -> TableFile:
@@ -142,9 +194,18 @@ def _table(raw: dict[str, Any]) -> TableFile:
 def _index(raw: dict[str, Any]) -> IndexFile:
     index = IndexFile(**raw)
     _check_file(index.file, index.sha256)
-    _count(index.generation, "generation")
-    _count(index.num_bytes, "num_bytes")
+    for name in ("generation", "num_rows", "num_bytes"):
+        _count(getattr(index, name), name)
     return index
+
+
+def _part(raw: dict[str, Any]) -> Part:
+    part = Part(**raw)
+    _typed(part.source, str, "source")
+    _count(part.first_key, "first_key")
+    _count(part.num_items, "num_items")
+    _typed(part.is_complete, bool, "is_complete")
+    return part
 
 
 def _options(raw: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +216,7 @@ def _options(raw: dict[str, Any]) -> dict[str, Any]:
     _typed(options["vector_type"], str, "vector_type")
     index = _typed(options["index"], dict, "index of options")
     _typed(index["deterministic"], bool, "deterministic")
-    IndexOptions(**{field.name: index[field.name] for field in fields(IndexOptions)})
+    IndexOptions(**{each.name: index[each.name] for each in fields(IndexOptions)})
     return options
 
 
@@ -169,7 +230,7 @@ def _check_file(name: Any, sha256: Any) -> None:
 
 
 def _count(value: Any, name: str) -> None:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= LARGEST_KEY:
         raise ValueError(f"{name} must be a count, is {value!r}")
 
 

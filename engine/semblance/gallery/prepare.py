@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,12 @@ from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.inputs.decode import decode
+from semblance.inputs.limits import DEFAULT, Limits, read_file
 from semblance.inputs.resize import fit
 from semblance.inputs.sources import Item
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Picture:
     """One decoded and resized picture."""
 
@@ -31,28 +33,48 @@ class Picture:
     pixels: NDArray[np.uint8]  # [card.height, card.width, card.channels]
 
 
-def prepare(key: int, item: Item, card: ModelCard) -> Picture | ErrorRow:
-    """Check, read, hash, decode and resize one picture; what is wrong with it becomes its error row."""
-    if problem := _misfit(item):
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A picture that the gallery has already: the same name in the same source, and the same bytes."""
+
+    key: int
+
+
+def prepare(
+    key: int,
+    item: Item,
+    card: ModelCard,
+    *,
+    limits: Limits = DEFAULT,
+    known: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+) -> Picture | Known | ErrorRow:
+    """Check, read, hash, decode and resize one picture; what is wrong with it becomes its error row.
+
+    `known` has key and sha256 of the pictures that the gallery has of this source, by uri. One of another sha256 keeps
+    its key, and replaces what was there.
+    """
+    if problem := misfit(item):
         return _error(key, item, "columns", InputError.__name__, problem)
     content = item.content
     if isinstance(content, Path):
         try:
-            content = content.read_bytes()  # once, for the hash and the decoder
-        except OSError as error:
-            return _error(key, item, "read", type(error).__name__, str(error.strerror or error))
-        except ValueError as error:  # a name that no system takes, with a zero byte in it
-            return _error(key, item, "read", type(error).__name__, str(error))
+            content = read_file(content, limits)  # once, for the hash and the decoder
+        except ImageError as error:
+            return _error(key, item, "read", type(error.__cause__ or error).__name__, str(error))
     try:
         if not isinstance(content, (bytes, np.ndarray)):
             kind = type(content).__name__
             raise ImageError(f"its content is a {kind}; expected a pathlib.Path, encoded bytes or a uint8 array")
-        pixels = decode(content, channels=card.channels)
+        sha256 = _sha256(content)
+        known_key, known_sha256 = known.get(item.uri, (key, ""))
+        if sha256 == known_sha256:
+            return Known(known_key)
+        pixels = decode(content, channels=card.channels, limits=limits)
         fitted = fit(pixels, card)
     except ImageError as error:
         return _error(key, item, "decode", type(error).__name__, str(error))
     height, width = pixels.shape[:2]
-    return Picture(Row(key, item.uri, _sha256(content), width, height, item.label, item.columns), fitted)
+    return Picture(Row(known_key, item.uri, sha256, width, height, item.label, item.columns), fitted)
 
 
 def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorRow:
@@ -60,7 +82,7 @@ def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorR
     return ErrorRow(key, uri, stage, error, f"{uri}: {problem}")
 
 
-def _misfit(item: Item) -> str:
+def misfit(item: Item) -> str:
     """Why no gallery's columns can hold what an item says of itself; empty where they can."""
     if not isinstance(item.uri, str):
         return f"its uri is {item.uri!r}; expected a string"

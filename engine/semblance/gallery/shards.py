@@ -15,6 +15,7 @@ is one row group and is written the same to the byte from the same rows, which i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,15 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from semblance.card import Metric
 from semblance.errors import GalleryError
 from semblance.files import write_aside
 from semblance.gallery.manifest import TableFile
+from semblance.gallery.mapped import EMBEDDING, damaged
 
 ERRORS_NAME = "errors.parquet"
 VectorType = Literal["float32", "float16"]
 Value = str | int | float | bool | None
 
-_EMBEDDING = "embedding"
 _FIXED = {
     "key": pa.int64(),
     "uri": pa.string(),
@@ -88,7 +90,7 @@ def column_types(rows: Iterable[Mapping[str, Value]]) -> dict[str, str]:
     for values in rows:
         for name, value in values.items():
             found.setdefault(name, set()).update([] if value is None else [_TYPES.get(type(value), repr(type(value)))])
-    if clash := sorted(found.keys() & {*_FIXED, _EMBEDDING}):
+    if clash := sorted(found.keys() & {*_FIXED, EMBEDDING}):
         raise GalleryError(f"the source's columns {clash} have names that every gallery uses itself; rename them")
     for name, types in found.items():
         if types == {"int64", "double"}:
@@ -111,6 +113,15 @@ def misfit(values: Mapping[str, Value], types: Mapping[str, str]) -> str:
     return ""
 
 
+def vector_problem(vector: NDArray[np.floating[Any]], metric: Metric) -> str:
+    """Why a vector [D], in the number type that is stored, cannot be compared; empty where it can."""
+    if not np.isfinite(vector).all():
+        return f"its embedding is not finite as {vector.dtype}"
+    if metric == "cos" and not vector.any():
+        return "its embedding is zero, which has no direction to compare by cosine"
+    return ""
+
+
 def write_shard(
     gallery: Path,
     number: int,
@@ -127,68 +138,89 @@ def write_shard(
     arrays = {name: pa.array([getattr(row, name) for row in rows], kind) for name, kind in _FIXED.items()}
     for name, kind in columns.items():
         arrays[name] = pa.array([row.columns.get(name) for row in rows], kind)
-    arrays[_EMBEDDING] = pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, vectors.shape[1]))
+    arrays[EMBEDDING] = pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, vectors.shape[1]))
     fields = [
         pa.field(name, array.type, nullable=name == "label" or name in columns)  # null-free ones read faster
         for name, array in arrays.items()
     ]
     table = pa.Table.from_arrays(list(arrays.values()), schema=pa.schema(fields))
-    return _write(gallery, shard_name(number), table)
+    return write_rows(gallery, number, table)
 
 
-def write_errors(gallery: Path, errors: Sequence[ErrorRow]) -> TableFile:
-    """Write errors.parquet of the gallery folder, also where there are none."""
-    return _write(gallery, ERRORS_NAME, pa.Table.from_pylist([asdict(error) for error in errors], schema=_ERRORS))
+def write_rows(gallery: Path, number: int, table: pa.Table) -> TableFile:
+    """Write a table that was read from shards, or parts of it, as shard `number` of the gallery folder."""
+    return write_table(gallery, shard_name(number), table.combine_chunks())
+
+
+def write_errors(gallery: Path, errors: Sequence[ErrorRow], *, before: pa.Table | None = None) -> TableFile:
+    """Write errors.parquet of the gallery folder, also where there are none: the rows of `before`, then `errors`."""
+    table = pa.Table.from_pylist([asdict(error) for error in errors], schema=_ERRORS)
+    return write_table(
+        gallery, ERRORS_NAME, table if before is None else pa.concat_tables([before, table]).combine_chunks()
+    )
+
+
+def committed_errors(gallery: Path, errors: TableFile) -> pa.Table:
+    """The rows of errors.parquet that the manifest speaks of, as `errors`.
+
+    The file only grows, and before the manifest does: a kill in between leaves rows that do not count yet, which are
+    taken off again. Raises GalleryError where the file is missing or is not what was written.
+    """
+    path = gallery / errors.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise damaged(path, error) from error
+    found = _read(path, pa.BufferReader(content), _ERRORS.names)
+    if hashlib.sha256(content).hexdigest() == errors.sha256:
+        return found
+    if found.num_rows <= errors.num_rows:
+        raise damaged(path, "its sha256 is not the manifest's")
+    committed = found.slice(0, errors.num_rows).combine_chunks()
+    sink = pa.BufferOutputStream()
+    _write(committed, sink)
+    if hashlib.sha256(sink.getvalue()).hexdigest() != errors.sha256:
+        raise damaged(path, "its first rows are not those that were committed")
+    return committed
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """Some columns of a Parquet file, checksums verified. Raises GalleryError where it is missing or damaged."""
+    """Some columns of a Parquet file, page checksums verified. Raises GalleryError where it is missing or damaged."""
+    return _read(path, path, names)
+
+
+def _read(path: Path, source: Any, names: Sequence[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=list(names), memory_map=True, page_checksum_verification=True)
+        with pq.ParquetFile(source, memory_map=False, page_checksum_verification=True) as file:
+            table = file.read(columns=list(names), use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
+    if missing := sorted(set(names) - set(table.column_names)):
+        raise damaged(path, f"it has no columns {missing}")
+    return table
 
 
-def read_vectors(path: Path) -> NDArray[np.float32]:
-    """The embeddings of a shard, [n, D] float32, in the memory Arrow read them into; float16 ones are widened."""
-    column = read_columns(path, [_EMBEDDING]).column(_EMBEDDING)
-    if not pa.types.is_fixed_size_list(column.type):
-        raise _damaged(path, f"its embeddings are {column.type}")
-    parts = [chunk.flatten().to_numpy(zero_copy_only=True) for chunk in column.chunks]
-    flat = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
-    return flat.reshape(-1, column.type.list_size).astype(np.float32, copy=False)
-
-
-def count_rows(path: Path) -> int:
-    """Rows of a Parquet file by its footer. Raises GalleryError where it is missing or damaged."""
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-
-
-def _write(gallery: Path, name: str, table: pa.Table) -> TableFile:
-    """One row group; every setting that shapes the bytes is stated, so that no later default changes a resumed one."""
-
-    def write(path: Path) -> None:
-        pq.write_table(
-            table,
-            path,
-            row_group_size=max(1, table.num_rows),
-            version="2.6",
-            data_page_version="1.0",
-            compression={column: "NONE" if column == _EMBEDDING else "ZSTD" for column in table.column_names},
-            compression_level={column: 3 for column in table.column_names if column != _EMBEDDING},
-            use_dictionary=["label"] if "label" in table.column_names else False,
-            write_statistics=[column for column in table.column_names if column != _EMBEDDING],
-            write_page_checksum=True,
-            store_schema=True,
-        )
-
-    written = write_aside(gallery / name, write)
+def write_table(gallery: Path, name: str, table: pa.Table) -> TableFile:
+    """Write `table` to the file `name` of the gallery folder, durably."""
+    written = write_aside(gallery / name, lambda path: _write(table, path))
     return TableFile(name, table.num_rows, written.num_bytes, written.sha256)
 
 
-def _damaged(path: Path, why: object) -> GalleryError:
-    state = "is missing" if not path.exists() else f"is damaged ({why})"
-    return GalleryError(f"{path} {state}; restore it from a copy, or embed again")
+def _write(table: pa.Table, to: Any) -> None:
+    """One row group; every setting that shapes the bytes is stated, so that no later default changes a resumed one."""
+    pq.write_table(
+        table,
+        to,
+        row_group_size=max(1, table.num_rows),
+        version="2.6",
+        data_page_version="1.0",
+        compression={column: "NONE" if column == EMBEDDING else "ZSTD" for column in table.column_names},
+        compression_level={column: 3 for column in table.column_names if column != EMBEDDING},
+        use_dictionary=["label"] if "label" in table.column_names else False,
+        write_statistics=[column for column in table.column_names if column != EMBEDDING],
+        write_page_checksum=True,
+        # All embeddings in one page: whoever knows where it ends can fetch any of them without a Parquet reader
+        data_page_size=2**31 - 1,
+        max_rows_per_page=2**31 - 1,
+        store_schema=True,
+    )

@@ -7,7 +7,7 @@ caller works on earlier ones; at most `ahead` chunks are in flight, so memory do
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -31,7 +31,7 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def work_ahead(
     items: Iterable[T], work: Callable[[T], R], *, workers: int, chunk: int = 16, ahead: int | None = None
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """`work(item)` for each item, in order, computed in `workers` threads ahead of the consumer.
 
     A thread takes `chunk` items at a time, since handing over single small items costs more than working on them;

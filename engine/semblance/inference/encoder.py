@@ -45,17 +45,20 @@ class Encoder:
         *,
         backend: str = "auto",
         threads: int | None = None,
+        streams: int = 1,
         max_batch: int | None = None,
         workers: int | None = None,
         warm_up: bool = True,
     ) -> Encoder:
         """Load a model by its name or file.
 
-        `threads` work inside the model and `workers` decode (default for both: all this process may use). With
-        `warm_up` every batch size that can occur is met now and not under load.
+        `threads` work inside the model and `workers` decode (default for both: all this process may use). `streams`
+        of them share the threads, each with a batch of its own: one answers a single batch soonest, one for each
+        thread embeds the most in the long run, since no thread then waits for another. With `warm_up` every batch size
+        that can occur is met now and not under load.
         Raises ModelNotFound, CardError, ModelError, BackendError, RuntimeMissing, InputError.
         """
-        session = Session(find_model(model), backend=backend, threads=threads, max_batch=max_batch)
+        session = Session(find_model(model), backend=backend, threads=threads, streams=streams, max_batch=max_batch)
         if warm_up:
             session.warm_up()
         return cls(session, workers=workers)
@@ -75,6 +78,11 @@ class Encoder:
         """The largest batch that `run` hands to the backend at once."""
         return self._session.max_batch
 
+    @property
+    def streams(self) -> int:
+        """How many batches it works on at the same time, when `run` is called from as many threads."""
+        return self._session.streams
+
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Prepared pictures, uint8 [N, card.height, card.width, card.channels] -> [N, D] float32."""
         return self._session.run(images)
@@ -92,15 +100,17 @@ class Encoder:
         Raises ImageError at the first picture that cannot be used, InputError for anything that is no picture.
         """
         pictures = _as_sequence(images)
-        if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape:
+        if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape and self.streams == 1:
             return self.run(pictures)
         out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
         done = 0
         chunk = min(16, self.max_batch)
         prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=self._workers, chunk=chunk)
-        for batch in in_batches(prepared, self.max_batch):
-            out[done : done + len(batch)] = self.run(np.stack(batch))
-            done += len(batch)
+        batches = in_batches(prepared, self.max_batch)
+        workers = self.streams if self.streams > 1 else 0
+        for embedded in work_ahead(batches, lambda batch: self.run(np.stack(batch)), workers=workers, chunk=1):
+            out[done : done + len(embedded)] = embedded
+            done += len(embedded)
         return out
 
     def _prepare_numbered(self, numbered: tuple[int, Image]) -> NDArray[np.uint8]:

@@ -33,20 +33,29 @@ class Session:
 
     card: ModelCard
     buckets: tuple[int, ...]  # the batch sizes that are really run, ascending
+    streams: int  # batches that may be run at the same time, from as many threads
     description: str  # what runs where, for people
 
     def __init__(
-        self, model: Path, *, backend: str = "auto", threads: int | None = None, max_batch: int | None = None
+        self,
+        model: Path,
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        streams: int = 1,
+        max_batch: int | None = None,
     ) -> None:
         """Load the ONNX file `model`.
 
         `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
-        are at least 1, else InputError. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
+        are at least 1, else InputError. They are shared out among `streams`, at most one for each
+        thread. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
         """
         threads = available_threads() if threads is None else checked_count("threads", threads)
         self.card = read_card(model)
         max_batch = self._default_max_batch() if max_batch is None else checked_count("max_batch", max_batch)
-        self._runner = backends.load(model, backend, threads=threads)
+        self.streams = min(threads, checked_count("streams", streams))
+        self._runner = backends.load(model, backend, threads=threads // self.streams)
         self.description = self._runner.description
         self.buckets = _buckets(max_batch)
         self._check_graph(model)

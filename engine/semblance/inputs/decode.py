@@ -2,21 +2,31 @@
 
 In: a file, encoded bytes or an array. Out: pixels in the colours a model eats. The rules, all of them here:
 
-    orientation    EXIF is applied, so the pixels stand as a viewer shows them; a picture with an alpha channel is
-                   taken as it is stored
-    colour         RGB order; RGB to grey by 0.299 R + 0.587 G + 0.114 B; grey to RGB by repetition
-    transparency   laid over white
-    16 bits        scaled to 8 by 255 / 65535, rounded; floating-point pixels are refused
-    several frames the first
+    formats        JPEG, PNG, WebP, TIFF, BMP, GIF, PBM/PGM/PPM, and AVIF where OpenCV was built with it; the content
+                   decides, a file's name does not; any other is refused
+    limits         a file's bytes, then the pixels its header declares, before anything is decoded; pixels that are
+                   not as many as declared are refused
+    orientation    applied, so the pixels stand as a viewer shows them: EXIF's of JPEG, PNG, WebP and TIFF, with an
+                   alpha channel or without, and AVIF's own turns and mirrors
+    colour         RGB order; RGB to grey by 0.299 R + 0.587 G + 0.114 B; grey to RGB by repetition; palettes are
+                   looked up; colour profiles are not applied
+    CMYK           red is (255 - C) (255 - K) / 255, and so on; a JPEG's is stored inverted where it has Adobe's marker
+                   and only there (one without takes Pillow)
+    transparency   laid over white, also a palette's, a grey's and a single transparent colour; of a BMP where its
+                   header has a mask for alpha; of a TIFF that is RGBA, other TIFFs with alpha are refused
+    bits           1 to 8 are scaled to 8; 16 by 255 / 65535, rounded; an AVIF's 10 and 12 by its decoder; pixels that
+                   are signed or floating-point are refused
+    several frames the first of a GIF, WebP, AVIF or TIFF; of an animated PNG the still picture that it is elsewhere
+    layers of scan interlaced and progressive pictures as any other, once complete
+    damage         cut short is refused in every format, what follows the end of a picture is ignored; flipped bits
+                   are refused where the format or its decoder notices (PNG always; JPEG and plain TIFF or BMP cannot)
     arrays         uint8 [H, W], [H, W, 1] or [H, W, 3] RGB; nothing else is guessed at
-    damage         a picture that cannot be read to its end is refused
+    large JPEGs    with `Limits(is_scaled=True)` at 1/2, 1/4 or 1/8 of their size, if `reduce_to` says for what
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -24,88 +34,108 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.errors import ImageError, InputError
+from semblance.inputs.decoders import decode_stored, in_pieces, single_threaded
+from semblance.inputs.header import Header, read_header
+from semblance.inputs.limits import DEFAULT, Limits, check_bytes, check_pixels, read_file
 
-_EXPECTED_FILE = "expected an image file that OpenCV reads (JPEG, PNG, WebP, TIFF, BMP, ...)"
+__all__ = ["Limits", "decode", "read_file", "single_threaded"]
+
 _EXPECTED_ARRAY = "expected uint8 [H, W], [H, W, 1] or [H, W, 3] (RGB)"
 
 
-def decode(content: Path | str | bytes | NDArray[np.uint8], *, channels: int) -> NDArray[np.uint8]:
+def decode(
+    content: Path | str | bytes | NDArray[np.uint8],
+    *,
+    channels: int,
+    limits: Limits = DEFAULT,
+    reduce_to: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
     """A picture as [H, W, channels] uint8, 0-255: grey for `channels=1`, RGB for 3.
 
-    An array that already has that form is returned as it is, not copied. Raises ImageError for what is no usable
-    picture, InputError for other `channels`.
+    An array that already has that form is returned as it is, not copied. `reduce_to` is the height and width the
+    picture will be resized to; only with `limits.is_scaled` may a JPEG then come out smaller than it is, by 2, 4 or 8
+    and at least `2 * reduce_to`. Raises ImageError for what is no usable picture, InputError for other `channels`.
     """
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 (grey) or 3 (RGB), is {channels!r}")
     if isinstance(content, np.ndarray):
         return _to_channels(_checked_array(content), channels)
     if isinstance(content, bytes | bytearray | memoryview):
-        return _to_channels(_decode_bytes(bytes(content), f"{len(content)} bytes"), channels)
-    if isinstance(content, Path | str):
-        path = Path(content)
-        return _to_channels(_decode_bytes(_read(path), str(path)), channels)
-    raise ImageError(f"a picture cannot be a {type(content).__name__}; give a path, encoded bytes or a uint8 array")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file; {_EXPECTED_FILE}") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{path}: a folder; {_EXPECTED_FILE}; give a folder where a source is asked for") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read ({error}); {_EXPECTED_FILE}") from error
+        encoded, name = bytes(content), f"{len(content)} bytes"
+        check_bytes(len(encoded), "a picture in memory", limits)
+    elif isinstance(content, Path | str):
+        encoded, name = read_file(Path(content), limits), str(content)
+    else:
+        raise ImageError(f"a picture cannot be a {type(content).__name__}; give a path, encoded bytes or a uint8 array")
+    header = read_header(encoded, name)
+    check_pixels(header.height, header.width, name, limits)
+    factor = _reduction(header, reduce_to) if limits.is_scaled and reduce_to else 1
+    return _to_channels(_decode_bytes(encoded, header, name, factor), channels)
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Encoded pictures
+# Stored pixels -> pixels as they are seen
+
+_Pixels = NDArray[np.uint8]
+_TURNS: dict[int, Callable[[_Pixels], NDArray[np.generic]]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: lambda pixels: cv2.transpose(pixels),
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}  # by EXIF's number
 
 
-def _decode_bytes(encoded: bytes, name: str) -> NDArray[np.uint8]:
-    """[H, W] or [H, W, 3] RGB."""
-    if not encoded:
-        raise ImageError(f"{name}: empty (zero bytes); {_EXPECTED_FILE}; copy it again")
-    # OpenCV turns by EXIF in every mode but UNCHANGED, which is the only one that keeps the alpha channel
-    flags = cv2.IMREAD_UNCHANGED if _may_have_alpha(encoded) else cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    try:
-        with _quiet():
-            pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise ImageError(f"{name}: OpenCV refuses it ({error.err or error}); {_EXPECTED_FILE}") from error
-    if pixels is None:
-        raise ImageError(f"{name}: not an image, damaged or cut short; {_EXPECTED_FILE}; replace or remove it")
-    return _opaque_rgb(_to_8_bits(pixels, name))
+def _decode_bytes(encoded: bytes, header: Header, name: str, factor: int) -> _Pixels:
+    """[H, W] or [H, W, 3] RGB, each side divided by `factor` and rounded up."""
+    stored = decode_stored(encoded, header, name, factor=factor)
+    eight = _to_8_bits(stored, (1 << header.bits) - 1, name)
+    opaque = _opaque_rgb(eight, is_premultiplied=header.alpha == "premultiplied")
+    if header.format == "TIFF" or header.orientation not in _TURNS:  # OpenCV turns a TIFF whatever it is told
+        return opaque
+    return _uint8(_TURNS[header.orientation](opaque))
 
 
-def _may_have_alpha(encoded: bytes) -> bool:
-    """By the header. JPEG has none; PNG: colour type, or a tRNS chunk before the pixels; WebP: VP8X and VP8L flags."""
-    if encoded[:3] == b"\xff\xd8\xff":
-        return False
-    if encoded[:8] == b"\x89PNG\r\n\x1a\n":
-        return encoded[25:26] in (b"\4", b"\6") or b"tRNS" in encoded[: max(encoded.find(b"IDAT"), 0)]
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP" and len(encoded) > 24:
-        return {b"VP8X": bool(encoded[20] & 0x10), b"VP8L": bool(encoded[24] & 0x10)}.get(encoded[12:16], False)
-    return True
+def _reduction(header: Header, reduce_to: tuple[int, int]) -> int:
+    """The largest of 8, 4, 2 and 1 that leaves both sides of a JPEG at least twice those asked for."""
+    if header.format != "JPEG" or header.color == "cmyk":
+        return 1
+    height, width = reduce_to[::-1] if header.orientation >= 5 else reduce_to
+    fits = (each for each in (8, 4, 2) if header.height >= 2 * each * height and header.width >= 2 * each * width)
+    return next(fits, 1)
 
 
-def _to_8_bits(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+def _to_8_bits(pixels: NDArray[np.generic], most: int, name: str) -> _Pixels:
+    """Samples of 0 to `most` -> 0 to 255, rounded."""
     if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
+        return _uint8(pixels)
     if pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
+        deep = pixels.reshape(*pixels.shape[:2], -1)  # [H, W, C], also of grey
+        eight = in_pieces(deep, deep.shape[2], lambda part: (part.astype(np.uint32) * 255 + most // 2) // most)
+        return eight.reshape(pixels.shape)
     raise ImageError(f"{name}: its pixels are {pixels.dtype}; expected 8 or 16 bits; convert it to PNG or JPEG first")
 
 
-def _opaque_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """OpenCV's [H, W], [H, W, 3] BGR or [H, W, 4] BGRA -> [H, W] or [H, W, 3] RGB."""
-    if pixels.ndim == 2:
+def _opaque_rgb(pixels: _Pixels, *, is_premultiplied: bool) -> _Pixels:
+    """[H, W], [H, W, 3] RGB or [H, W, 4] RGBA -> [H, W] or [H, W, 3] RGB over white."""
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
-    if pixels.shape[2] == 3:
-        return _uint8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-    color = pixels[:, :, 2::-1].astype(np.uint16)  # [H, W, 3] RGB
-    alpha = pixels[:, :, 3:].astype(np.uint16)  # [H, W, 1]
-    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if pixels[..., 3].min() == 255:
+        return _uint8(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB))
+    return in_pieces(pixels, 3, _over_white_premultiplied if is_premultiplied else _over_white)
+
+
+def _over_white(part: _Pixels) -> NDArray[np.uint16]:
+    color, alpha = part[:, :3].astype(np.uint16), part[:, 3:].astype(np.uint16)  # [n, 3], [n, 1]
+    return (color * alpha + 255 * (255 - alpha) + 127) // 255
+
+
+def _over_white_premultiplied(part: _Pixels) -> NDArray[np.uint16]:
+    color, alpha = part[:, :3].astype(np.uint16), part[:, 3:].astype(np.uint16)  # [n, 3], [n, 1]
+    over: NDArray[np.uint16] = np.minimum(color + (255 - alpha), 255)
+    return over
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -141,30 +171,3 @@ def _uint8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     """OpenCV's stubs promise any integer; its functions keep the dtype they are given."""
     assert pixels.dtype == np.uint8
     return pixels.astype(np.uint8, copy=False)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# OpenCV's log: a damaged file raises ImageError, and a warning on stderr beside it would only double it
-
-_quiet_lock = threading.Lock()
-_num_quiet = 0
-_level_before = 0
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV's log level is the process's: the first thread in silences it, the last one out restores it."""
-    global _num_quiet, _level_before
-    log = cv2.utils.logging
-    with _quiet_lock:
-        if _num_quiet == 0:
-            _level_before = log.getLogLevel()
-            log.setLogLevel(log.LOG_LEVEL_SILENT)
-        _num_quiet += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _num_quiet -= 1
-            if _num_quiet == 0:
-                log.setLogLevel(_level_before)

@@ -18,6 +18,7 @@ _KERNELS = {
     "bicubic": cv2.INTER_CUBIC,  # a = -0.75, no antialiasing
     "nearest": cv2.INTER_NEAREST_EXACT,  # half-pixel centres; INTER_NEAREST is off by up to a pixel
 }
+_LONG = 1 << 16  # pixels; beyond, INTER_AREA's tables, 24 bytes a pixel of this side, can outgrow the picture itself
 
 
 def fit(pixels: NDArray[np.uint8], card: ModelCard) -> NDArray[np.uint8]:
@@ -44,6 +45,9 @@ def resize(
     if crop == "center":
         image = _center(image, height, width)
     if resize == "area":
+        for axis, side in enumerate((height, width)):
+            if image.shape[axis] > _LONG and image.shape[axis] > side:
+                image = _average(image, side, axis)
         # INTER_AREA turns bilinear on both axes as soon as one of them grows: each axis gets its own pass
         image = _scale(image, min(height, image.shape[0]), min(width, image.shape[1]), cv2.INTER_AREA)
         return _scale(image, height, width, cv2.INTER_LINEAR)
@@ -78,3 +82,16 @@ def _scale(image: NDArray[np.uint8], height: int, width: int, kernel: int) -> ND
         return image
     scaled = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=kernel)
     return scaled.astype(np.uint8, copy=False).reshape(height, width, image.shape[2])  # OpenCV drops an axis of 1
+
+
+def _average(image: NDArray[np.uint8], side: int, axis: int) -> NDArray[np.uint8]:
+    """INTER_AREA along one long axis, part by part: the mean over the pixels below it, the two at its ends by share."""
+    along = np.moveaxis(image, axis, 0)
+    length = len(along)
+    out = np.empty((side, *along.shape[1:]), np.uint8)
+    for part in range(side):
+        start, end = part * length / side, (part + 1) * length / side
+        first, last = int(start), min(int(end), length - 1)
+        total = along[first:last].sum(axis=0, dtype=np.uint64) - along[first] * (start - first)
+        out[part] = np.rint(np.clip((total + along[last] * (end - last)) / (end - start), 0, 255))
+    return np.moveaxis(out, 0, axis)

@@ -1,310 +1,181 @@
-"""Where pictures come from: a folder, files, an idx file, a npy file or an array, as one stream of items.
+"""Where pictures come from, whatever the kind of place, as one stream of items: this file finds the kind by the name.
 
-In: a place. Out: `Item`s in a sorted order that is the same on every machine, not yet decoded, so that decoding can
-be spread over threads and a failure there concerns one item only. What is wrong with the place itself is said when
-the source is opened, not halfway through it.
+In: a place, and where its labels are. Out: `Item`s in an order that is the same on every machine, not yet decoded. What
+is wrong with the place itself is said when it is opened where that can be seen then, and what is wrong with one picture
+when its turn comes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from pathlib import Path
 
 from semblance.errors import InputError, SourceError
-from semblance.inputs.idx import read_idx
+from semblance.inputs.archives import TAR_SUFFIXES, TarSource
+from semblance.inputs.arrays import ArraySource, IdxSource, NpySource
+from semblance.inputs.braces import expand_braces
+from semblance.inputs.files import FileSource, FolderSource, find_files
+from semblance.inputs.items import IMAGE_SUFFIXES, Item, Source, num_items, what_is_there
+from semblance.inputs.joined import JoinedSource
+from semblance.inputs.labels import LabelledSource, read_labels
+from semblance.inputs.lists import read_csv, read_list, read_standard_input
+from semblance.inputs.named import DATA_SETS, open_data_set
+from semblance.inputs.names import uri_of
 
-Content = Path | bytes | NDArray[np.uint8]  # a file to read, an encoded picture, or pixels [H, W] or [H, W, C]
-Column = str | int | float | bool | None
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ArraySource",
+    "FileSource",
+    "FolderSource",
+    "IdxSource",
+    "Item",
+    "JoinedSource",
+    "NpySource",
+    "Source",
+    "num_items",
+    "open_source",
+]
 
-IMAGE_SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-    ".webp",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One picture of a source, not yet decoded."""
-
-    uri: str  # its stable name within the source, and the sort key
-    content: Content
-    label: str | None = None
-    columns: Mapping[str, Column] = field(default_factory=dict)  # carried along into the gallery
-
-
-class Source(Protocol):
-    """A sized, repeatable stream of items in sorted order."""
-
-    @property
-    def name(self) -> str:
-        """What it is: for people, and where it can be for `open_source`, from any working directory."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Item]: ...
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Files
-
-
-class FolderSource:
-    """Every image file under a folder, by its path from there; its label is the name of the folder it lies in.
-
-    Hidden files and folders are left out, and linked folders are not entered, since they may lead round in a circle.
-    Raises SourceError: no such folder, one that cannot be read, or none with images.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.root = Path(path)
-        if not self.root.is_dir():
-            raise SourceError(f"{self.root}: {_what_is_there(self.root)}; expected a folder of images")
-        self._paths = sorted(self._find(), key=lambda found: found[0])
-        if not self._paths:
-            raise SourceError(
-                f"{self.root}: a folder without images; expected files ending in {' '.join(IMAGE_SUFFIXES)}, "
-                "in it or in folders below, and not hidden"
-            )
-
-    @property
-    def name(self) -> str:
-        return str(self.root.absolute())
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __iter__(self) -> Iterator[Item]:
-        for uri, path in self._paths:
-            yield Item(uri, Path(path), PurePosixPath(uri).parent.name or None)
-
-    def _find(self) -> Iterator[tuple[str, str]]:
-        for folder, folders, files in os.walk(self.root, onerror=_cannot_list):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = Path(folder).relative_to(self.root)
-            for name in files:
-                if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                    yield _uri_of(below / name), os.path.join(folder, name)
-
-
-class FileSource:
-    """The given files, sorted by path; each is read, and may fail, only when its turn comes.
-
-    Raises InputError where a path is given twice.
-    """
-
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], *, name: str = "files") -> None:
-        self.name = name
-        self._paths = sorted((_uri_of(Path(path)), Path(path)) for path in paths)
-        for (uri, _), (following, _) in zip(self._paths, self._paths[1:], strict=False):
-            if uri == following:
-                raise InputError(f"{uri} is given twice; each picture of a source needs a path of its own")
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __iter__(self) -> Iterator[Item]:
-        for uri, path in self._paths:
-            yield Item(uri, path)
-
-
-def _uri_of(path: Path) -> str:
-    """With slashes on every system, and valid Unicode even where a file name is not."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _cannot_list(error: OSError) -> None:
-    raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable or move it away")
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Arrays
-
-
-class ArraySource:
-    """The pictures of one array, uint8 [N, H, W] grey or [N, H, W, C] with C = 1 or 3 (RGB), in its order.
-
-    Their uris are "NAME#000000" and on. Raises InputError for another array, or for a number of labels other than N.
-    """
-
-    def __init__(
-        self, images: NDArray[np.uint8], *, labels: Sequence[object] | None = None, name: str = "array"
-    ) -> None:
-        if problem := _array_problem(images):
-            raise InputError(f"{name}: {problem}")
-        if labels is not None and len(labels) != len(images):
-            raise InputError(f"{name}: {len(labels)} labels for {len(images)} pictures; give one for each, or none")
-        self.name = name
-        self._images = images
-        self._labels = labels
-        self._uri_prefix = name
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __iter__(self) -> Iterator[Item]:
-        digits = max(6, len(str(len(self._images) - 1)))  # as many for all, so that names sort as numbers do
-        for row, image in enumerate(self._images):
-            label = None if self._labels is None or self._labels[row] is None else str(self._labels[row])
-            yield Item(f"{self._uri_prefix}#{row:0{digits}d}", np.asarray(image), label)
-
-
-class IdxSource(ArraySource):
-    """An idx or idx.gz file of pictures, labelled by the file beside it that has the standard name for labels.
-
-    A label is the name it has in `classes`, else its number. Uris are the file's name without .gz and the row.
-    Raises SourceError: missing, damaged, not pictures, or labels that do not fit them.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, name: str | None = None
-    ) -> None:
-        path = Path(path)
-        images = _as_source(path, read_idx(path), "the file of pictures, images-idx3")
-        super().__init__(images, labels=_labels_beside(path, len(images), classes), name=name or str(path.absolute()))
-        self._uri_prefix = path.name.removesuffix(".gz")
-
-
-class NpySource(ArraySource):
-    """A .npy file of pictures, read from disk as they are asked for; uris are the file's name and the row.
-
-    Raises SourceError: missing, damaged, with pickled objects, or not uint8 [N, H, W] or [N, H, W, C].
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        path = Path(path)
-        try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise SourceError(f"{path}: cannot be read ({error}); expected a .npy file without objects") from error
-        super().__init__(_as_source(path, images, "np.save(FILE, images)"), name=str(path.absolute()))
-        self._uri_prefix = path.name
-
-
-class JoinedSource:
-    """Several sources as one, in the order given, which must keep their uris sorted."""
-
-    def __init__(self, parts: Sequence[Source], *, name: str) -> None:
-        self.name = name
-        self._parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def __iter__(self) -> Iterator[Item]:
-        for part in self._parts:
-            yield from part
-
-
-def _array_problem(images: object) -> str:
-    """What keeps `images` from being a batch of pictures, or ""."""
-    if not isinstance(images, np.ndarray):
-        return f"a {type(images).__name__}; expected an array of uint8 [N, H, W] or [N, H, W, C], C = 1 or 3"
-    is_shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
-    if images.dtype != np.uint8 or not is_shaped or 0 in images.shape[1:]:
-        return (
-            f"an array of {images.dtype} {list(images.shape)}; expected uint8 [N, H, W] or [N, H, W, C], C = 1 or 3, "
-            "with values 0-255"
-        )
-    return ""
-
-
-def _as_source(path: Path, images: NDArray[np.uint8], wanted: str) -> NDArray[np.uint8]:
-    if problem := _array_problem(images):
-        raise SourceError(f"{path}: {problem}; give {wanted}")
-    return images
-
-
-def _labels_beside(path: Path, num_images: int, classes: Sequence[str] | None) -> list[str] | None:
-    name = path.name.replace("images-idx3", "labels-idx1").removesuffix(".gz")
-    beside = [found for found in (path.with_name(name), path.with_name(f"{name}.gz")) if found.is_file()]
-    if "images-idx3" not in path.name or not beside:
-        return None
-    numbers = read_idx(beside[0])
-    if numbers.shape != (num_images,):
-        raise SourceError(f"{beside[0]}: labels of shape {list(numbers.shape)} for {num_images} pictures in {path}")
-    if classes is None:
-        return [str(number) for number in numbers.tolist()]
-    if num_images and numbers.max() >= len(classes):
-        raise SourceError(f"{beside[0]}: label {numbers.max()}, there are {len(classes)} classes; it is damaged")
-    return [classes[number] for number in numbers.tolist()]
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# By name
-
-
+_LIST_SUFFIXES = (".txt", ".lst")
+_PARQUET_SUFFIXES = (".parquet", ".pq")
 _IDX_SUFFIXES = (".gz", ".idx", "-ubyte")
 _ACCEPTED = (
-    "a folder of images, an image file, an idx file (.idx, .gz, -ubyte), a .npy file, or one of "
+    "a folder of images, of tar shards or of Parquet files; an image file; a list of paths (.txt, .lst, .csv with a "
+    "header, or - for standard input); a tar archive (.tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), or several as "
+    "NAME-{000..012}.tar; a Parquet file; an idx file (.idx, .gz, -ubyte); a .npy file; or one of "
     "fashion-mnist, fashion-mnist:train, fashion-mnist:test, drawn-fashion:train, drawn-fashion:test"
 )
 
 
-def open_source(spec: str | os.PathLike[str]) -> Source:
-    """The source that `spec` names: a folder, an idx, npy or image file, or a data set.
+def open_source(
+    spec: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    label_column: str | None = None,
+    image_column: str | None = None,
+) -> Source:
+    """The source that `spec` names.
 
-    The data sets are "fashion-mnist[:train|:test]", and "drawn-fashion:train|test[:NUMBER]", which stands in for it
-    offline.
+        a folder              of images, also in folders below; or, where there are none, of tar or Parquet files
+        .jpg, .png, ...       one image file
+        .txt, .lst, .csv, -   a list of paths, by lines, in a column, or from standard input
+        .tar, .tgz, ...       an archive, with webdataset's samples; several as NAME-{000..012}.tar
+        .parquet              a table with a column of pictures or of paths; several as for tar
+        .idx, -ubyte, .npy    arrays of pictures
+        fashion-mnist         the data set, or fashion-mnist:train, fashion-mnist:test
+        drawn-fashion:train   what stands in for it offline, or drawn-fashion:test; then :NUMBER for fewer
 
-    A folder that is itself called fashion-mnist is named by ./fashion-mnist, or by a Path.
-    Raises SourceError for a place that is missing, of no known kind, empty or damaged.
+    Labels are those of the source: folders' names, a column or field called label, .cls files; instead, with
+    `label_column`, another column of a CSV or Parquet file or field of a tar's .json, or, with `labels`, those of a CSV
+    file of uris and labels. `image_column` is the column with the pictures of a CSV or Parquet file.
+
+    A folder that is itself called fashion-mnist is named by ./fashion-mnist, or by a Path. Raises SourceError for a
+    place that is missing, of no known kind, empty or damaged, InputError for an option that such a source has no use
+    for.
     """
-    if isinstance(spec, str) and spec.partition(":")[0] == "fashion-mnist":
-        return _fashion_mnist(spec)
-    if isinstance(spec, str) and spec.partition(":")[0] == "drawn-fashion":
-        return _drawn_fashion(spec)
+    if labels is not None and label_column is not None:
+        raise InputError(f"labels are in {labels} or in column {label_column!r}, not in both; give one of the two")
+    known = read_labels(Path(labels)) if labels is not None else None
+    source = _open(spec, label_column, image_column)
+    return source if known is None else LabelledSource(source, known)
+
+
+def _open(spec: str | os.PathLike[str], label_column: str | None, image_column: str | None) -> Source:
     if not os.fspath(spec):
         raise SourceError(f"the source is an empty name; expected {_ACCEPTED}")  # Path("") would be the current folder
+    if isinstance(spec, str) and (spec == "-" or spec.partition(":")[0] in DATA_SETS):
+        _refuse(spec, label_column=label_column, image_column=image_column)
+        return read_standard_input() if spec == "-" else open_data_set(spec)
     path = Path(spec)
+    root, files = _files_of(path)
+    names = [file.name.lower() for file in files]
+    if names and all(name.endswith(_PARQUET_SUFFIXES) for name in names):
+        from semblance.inputs.tables import ParquetSource
+
+        whole = str(path.absolute())
+        return ParquetSource(files, root=root, name=whole, image_column=image_column, label_column=label_column)
+    if files == [path] and names[0].endswith(".csv"):
+        return read_csv(path, image_column=image_column, label_column=label_column)
+    _refuse(spec, image_column=image_column)
+    if names and all(name.endswith(TAR_SUFFIXES) for name in names):
+        return _open_tars(path, root, files, label_column)
+    _refuse(spec, label_column=label_column)
+    return _open_plain(path)
+
+
+def _refuse(spec: object, **options: str | None) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(
+                f"{spec}: has no columns for {option}={value!r}; leave it out, or give a CSV or Parquet file"
+            )
+
+
+def _open_plain(path: Path) -> Source:
+    """A folder of images, or one file that is neither archive nor table."""
     if path.is_dir():
         return FolderSource(path)
-    if not path.is_file():
-        raise SourceError(f"{spec}: {_what_is_there(path)}; expected {_ACCEPTED}")
     name = path.name.lower()
+    if name.endswith(_LIST_SUFFIXES):
+        return read_list(path)
     if name.endswith(".npy"):
         return NpySource(path)
     if name.endswith(_IDX_SUFFIXES):
         return IdxSource(path)
     if name.endswith(IMAGE_SUFFIXES):
         return FileSource([path.absolute()], name=str(path.absolute()))
-    raise SourceError(f"{spec}: a file of no known kind; expected {_ACCEPTED}")
+    raise SourceError(f"{path}: a file of no known kind; expected {_ACCEPTED}")
 
 
-def _fashion_mnist(spec: str) -> Source:
-    from semblance.inputs.datasets import CLASSES, find_fashion_mnist
-
-    prefixes = {"fashion-mnist:train": "train", "fashion-mnist:test": "t10k"}
-    if spec != "fashion-mnist" and spec not in prefixes:
-        raise SourceError(f"{spec}: no such part of Fashion-MNIST; expected fashion-mnist, {', '.join(prefixes)}")
-    folder = find_fashion_mnist()
-    splits = {
-        name: IdxSource(folder / f"{prefix}-images-idx3-ubyte.gz", classes=CLASSES, name=name)
-        for name, prefix in prefixes.items()
-        if spec in ("fashion-mnist", name)
-    }
-    if spec in splits:
-        return splits[spec]
-    return JoinedSource([splits["fashion-mnist:test"], splits["fashion-mnist:train"]], name=spec)  # "t10k" < "train"
+# ------------------------------------------------------------------------------------------------------------------
+# Several files
 
 
-def _drawn_fashion(spec: str) -> Source:
-    from semblance.inputs.datasets import CLASSES
-    from semblance.inputs.standin import drawn_fashion
+def _files_of(path: Path) -> tuple[Path, list[Path]]:
+    """The files that a name stands for, after the folder that their uris count from; none for a folder of images."""
+    if path.is_dir():
+        return path, _shards_below(path)
+    if path.is_file():
+        return path.parent, [path]
+    if "{" not in str(path):
+        raise SourceError(f"{path}: {what_is_there(path)}; expected {_ACCEPTED}")
+    before = str(path).partition("{")[0]
+    files = [Path(name) for name in expand_braces(str(path))]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise SourceError(f"{path}: {len(missing)} of its {len(files)} files are missing, such as {missing[0]}")
+    return Path(os.path.dirname(before)), files
 
-    splits: dict[str, Literal["train", "test"]] = {"train": "train", "test": "test"}
-    _, _, part = spec.partition(":")
-    split, _, number = part.partition(":")
-    if split not in splits or (number and not number.isdecimal()):
-        raise SourceError(f"{spec}: no such part of the drawn stand-in; expected drawn-fashion:train or :test[:NUMBER]")
-    images, labels = drawn_fashion(splits[split], num_images=int(number) if number else None)
-    return ArraySource(images, labels=[CLASSES[label] for label in labels], name=spec)
+
+def _shards_below(folder: Path) -> list[Path]:
+    """The archives or the tables of a folder that has no images of its own."""
+    if next(find_files(folder, IMAGE_SUFFIXES), None) is not None:
+        return []
+    tars, tables = (sorted(find_files(folder, suffixes)) for suffixes in (TAR_SUFFIXES, _PARQUET_SUFFIXES))
+    if tars and tables:
+        raise SourceError(
+            f"{folder}: tar archives as well as Parquet files, {tars[0][0]} and {tables[0][0]}; give one kind, by a "
+            "folder of its own or as NAME-{000..012}.tar"
+        )
+    return [Path(path) for _, path in tars or tables]
 
 
-def _what_is_there(path: Path) -> str:
-    return "not a folder" if path.is_file() else "there is nothing there"
+def _open_tars(path: Path, root: Path, files: Sequence[Path], label_column: str | None) -> Source:
+    """One archive, or several, whose members then are named after their archive too, as if it were a folder."""
+    name = str(path.absolute())
+    if files == [path]:
+        source: Source = TarSource(path, label_column=label_column)
+    else:
+        prefixes = [f"{uri_of(file.relative_to(root))}/" for file in files]
+        parts = [
+            TarSource(file, prefix=prefix, label_column=label_column)
+            for file, prefix in zip(files, prefixes, strict=True)
+        ]
+        source = JoinedSource(parts, name=name)
+    first = next(iter(source), None)  # an archive has no list of what is in it
+    if first is None:
+        raise SourceError(f"{name}: an archive without images; expected files ending in {' '.join(IMAGE_SUFFIXES)}")
+    if label_column is not None and first.label is None:
+        raise InputError(f"{first.uri}: its .json has no field {label_column!r}; there are {sorted(first.columns)}")
+    return source

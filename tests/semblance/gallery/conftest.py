@@ -27,6 +27,7 @@ class BlockMeans:
 
     card: ModelCard = CARD
     max_batch: int = 32
+    streams: int = 1
     sizes: list[int] = field(default_factory=list)  # of the batches it was given
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

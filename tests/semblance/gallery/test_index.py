@@ -220,3 +220,17 @@ def test_several_threads_lose_no_row(number: int) -> None:
         vectors = np.random.default_rng(seed).standard_normal((number, 16)).astype(np.float32)
         index = VectorIndex.build(vectors, metric="l2sq", threads=4)
         np.testing.assert_array_equal(index.search(vectors, 1)[0][:, 0], np.arange(number))
+
+
+def test_rows_that_threads_lost_are_found_and_put_in_again() -> None:
+    """A row without links cannot be reached: taken out and put in under another graph, it is lost until repaired."""
+    vectors = np.random.default_rng(5).standard_normal((20_000, 16), dtype=np.float32)
+    index = VectorIndex.build(vectors, metric="cos", threads=2)
+    assert len(index.lost(vectors, threads=2)) == 0
+    assert len(index) == 20_000
+    others = vectors.copy()
+    others[[3, 19_999]] = -vectors[[3, 19_999]]  # as if these had been put where nobody looks for them
+    assert index.lost(others, threads=2).tolist() == [3, 19_999]
+    assert index.repair(others, threads=2) == 2
+    assert len(index.lost(others, threads=2)) == 0
+    assert len(index) == 20_000

@@ -11,13 +11,14 @@ import pytest
 
 from semblance.errors import GalleryError
 from semblance.gallery.gallery import VectorGallery
-from semblance.gallery.manifest import MANIFEST_NAME, Manifest
+from semblance.gallery.manifest import MANIFEST_NAME, Manifest, Part
 
 
 def test_there_and_back(gallery_path: Path, tmp_path: Path) -> None:
     manifest = Manifest.read(gallery_path)
     assert [shard.num_rows for shard in manifest.shards] == [100, 100, 100]
-    assert (manifest.num_images, manifest.errors.num_rows, manifest.source) == (300, 0, "squares")
+    assert (manifest.num_images, manifest.errors.num_rows) == (300, 0)
+    assert manifest.parts == (Part("squares", 0, 300, is_complete=True),)
     assert manifest.card.name == "blocks"
     before = (gallery_path / MANIFEST_NAME).read_bytes()
     manifest.write(tmp_path)
@@ -27,7 +28,7 @@ def test_there_and_back(gallery_path: Path, tmp_path: Path) -> None:
 
 def test_it_is_plain_json_with_what_a_reader_wants(gallery_path: Path) -> None:
     raw = json.loads((gallery_path / MANIFEST_NAME).read_text())
-    assert raw["format"] == 1
+    assert raw["format"] == 2
     assert raw["fingerprint"] == Manifest.read(gallery_path).card.fingerprint
     assert raw["shards"][1]["file"] == "shards/000001.parquet"
     assert raw["index"]["file"] == "index/000001.usearch"
@@ -44,7 +45,7 @@ def drop(name: str) -> Callable[[dict[str, Any]], Any]:
     [
         (drop("shards"), "no 'shards'"),
         (drop("format"), "no 'format'"),
-        (lambda raw: raw.update(format=2), "format 2, this semblance reads format 1"),
+        (lambda raw: raw.update(format=1), "format 1, this semblance reads format 2"),
         (lambda raw: raw.update(fingerprint="0" * 64), "fingerprint is"),
         (lambda raw: raw.update(num_images=301), "num_images is 301, its other fields say 300"),
         (lambda raw: raw["card"].update(dimension=17), "fingerprint"),

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from semblance.errors import GalleryError
+from semblance.gallery.mapped import MappedTable
 from semblance.gallery.shards import (
     ErrorRow,
     Row,
     column_types,
-    count_rows,
+    committed_errors,
     misfit,
     read_columns,
-    read_vectors,
     write_errors,
     write_shard,
 )
@@ -49,10 +49,9 @@ def test_there_and_back(folder: Path, num: int, vector_type: str) -> None:
     written = write_shard(folder, 12, rows(num), vectors(num), columns=COLUMNS, vector_type=vector_type)
     path = folder / "shards" / "000012.parquet"
     assert (written.file, written.num_rows, written.num_bytes) == ("shards/000012.parquet", num, path.stat().st_size)
-    back = read_vectors(path)
-    assert (back.dtype, back.shape) == (np.float32, (num, 5))
+    back = MappedTable(path, written).block(0, num)
+    assert (back.dtype, back.shape) == (vector_type if num else "float32", (num, 5))
     np.testing.assert_array_equal(back, vectors(num).astype(vector_type))
-    assert count_rows(path) == num
     names = ["key", "uri", "sha256", "width", "height", "label", "title", "year"]
     table = read_columns(path, names)
     expected = [(r.key, r.uri, r.sha256, r.width, r.height, r.label, *map(r.columns.get, names[6:])) for r in rows(num)]
@@ -75,24 +74,14 @@ def test_any_parquet_reader_sees_plain_types(folder: Path) -> None:
     assert types["embedding"].startswith("fixed_size_list<element: float not null>[5]")
 
 
-def test_float32_embeddings_are_not_copied(folder: Path) -> None:
-    path = folder / write_shard(folder, 0, rows(300), vectors(300), columns=COLUMNS).file
-    assert not read_vectors(path).flags.owndata
-
-
 def test_damage_is_named(folder: Path) -> None:
-    path = folder / write_shard(folder, 0, rows(300), vectors(300), columns=COLUMNS).file
+    path = folder / write_errors(folder, [ErrorRow(i, "b.jpg", "decode", "ImageError", "cut") for i in range(50)]).file
     whole = path.read_bytes()
-    start = whole.find(vectors(300).tobytes()[:20])
-    assert start > 0  # embeddings lie there as they are
-    path.write_bytes(whole[:start] + bytes([whole[start] ^ 1]) + whole[start + 1 :])
-    with pytest.raises(GalleryError, match=r"000000\.parquet is damaged.*restore it"):
-        read_vectors(path)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(GalleryError, match=r"000000\.parquet is damaged"):
-        count_rows(path)
+    with pytest.raises(GalleryError, match=r"errors\.parquet is damaged.*semblance verify"):
+        read_columns(path, ["key"])
     path.unlink()
-    with pytest.raises(GalleryError, match=r"000000\.parquet is missing"):
+    with pytest.raises(GalleryError, match=r"errors\.parquet is missing"):
         read_columns(path, ["key"])
 
 
@@ -102,6 +91,29 @@ def test_errors_there_and_back(tmp_path: Path) -> None:
         assert write_errors(tmp_path, listed).num_rows == len(listed)
         found = read_columns(tmp_path / "errors.parquet", ["key", "uri", "stage", "error", "message"]).to_pylist()
         assert [ErrorRow(**row) for row in found] == listed
+
+
+def some_errors(num: int) -> list[ErrorRow]:
+    return [ErrorRow(i, f"{i}.jpg", "decode", "ImageError", "cut short") for i in range(num)]
+
+
+def test_errors_beyond_what_was_committed_are_taken_off_again(tmp_path: Path) -> None:
+    committed = write_errors(tmp_path, some_errors(3))
+    before = (tmp_path / "errors.parquet").read_bytes()
+    assert committed_errors(tmp_path, committed).num_rows == 3
+    write_errors(tmp_path, some_errors(5)[3:], before=committed_errors(tmp_path, committed))
+    table = committed_errors(tmp_path, committed)
+    assert table.column("key").to_pylist() == [0, 1, 2]
+    write_errors(tmp_path, [], before=table)
+    assert (tmp_path / "errors.parquet").read_bytes() == before
+
+
+def test_errors_that_were_never_committed_are_damage(tmp_path: Path) -> None:
+    committed = write_errors(tmp_path, some_errors(3))
+    for others in (some_errors(2), some_errors(4)[1:], [*some_errors(2), *some_errors(4)[3:], *some_errors(4)[2:]]):
+        write_errors(tmp_path, others)
+        with pytest.raises(GalleryError, match=r"errors\.parquet is damaged"):
+            committed_errors(tmp_path, committed)
 
 
 def test_column_types() -> None:

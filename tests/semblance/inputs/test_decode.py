@@ -118,9 +118,9 @@ BROKEN_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "png cut short": (lambda: encoded(RGB)[:-30], "cut short"),
     "jpeg cut short": (lambda: encoded(np.tile(RGB, (20, 20, 1)), ".jpg")[:2000], "cut short"),
     "png damaged": (lambda: encoded(RGB).replace(b"IDAT", b"IDAX"), "damaged"),
-    "header only": (lambda: b"\x89PNG\r\n\x1a\n", "not an image"),
-    "webp header only": (lambda: b"RIFF\x04\0\0\0WEBPVP8X", "not an image"),
-    "floating point": (lambda: encoded(np.ones((4, 4, 3), np.float32), ".hdr"), "float32"),
+    "header only": (lambda: b"\x89PNG\r\n\x1a\n", "cut short"),
+    "webp header only": (lambda: b"RIFF\x04\0\0\0WEBPVP8X", "cut short"),
+    "floating point": (lambda: encoded(np.ones((4, 4, 3), np.float32), ".hdr"), "Radiance.*convert"),
 }
 
 

@@ -1,0 +1,396 @@
+"""How fast and how well the vector index finds neighbours, beside faiss and hnswlib on the same vectors and threads.
+
+    python -m bench.index --dimension 2048 --rows 50000
+    python -m bench.index --dimension 64 --rows 100000
+    python -m bench.index --exact --dimension 64 --rows 100000 --queries 10000
+    python -m bench.index --million
+
+In: made-up vectors, seeded: a centre of N(0, 1) values, of 1,000, plus half as much noise, scaled to length 1, since
+vectors without clusters have no neighbours worth finding. Queries come from the same clusters. Each contender lives
+in a process of its own, builds in its turn, then all answer the same queries in rounds, so that whatever else the
+machine does meets all of them. All HNSW graphs have M 16, efConstruction 128 and ef 64;
+recall is against exact search. All times are kept. The last line on stdout is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from bench import mistakes_in_one_line
+
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Search = Callable[[Vectors, int], Rows]  # queries [Q, D], k -> rows [Q, k]
+
+K = 10
+M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 64
+CENTRES = 1000
+NOISE = 0.5
+SINGLE_CALLS = 50  # of one query each, per round
+
+
+def clustered(num: int, dimension: int, *, seed: int) -> Vectors:
+    """Unit vectors [num, dimension] about the same centres for every seed."""
+    centres = np.random.default_rng(99).standard_normal((CENTRES, dimension), dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    vectors = np.empty((num, dimension), np.float32)
+    for start in range(0, num, 8192):
+        part = vectors[start : start + 8192]
+        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
+        part *= NOISE
+        part += centres[rng.integers(0, CENTRES, len(part))]
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Contenders: vectors and threads -> a search
+
+
+def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
+    def build(vectors: Vectors, threads: int) -> Search:
+        from semblance.gallery.index import VectorIndex
+
+        index = VectorIndex.build(
+            vectors,
+            metric="cos",
+            dtype=dtype,
+            connectivity=M,
+            expansion_add=EF_CONSTRUCTION,
+            expansion_search=EF_SEARCH,
+            threads=threads,
+        )
+        return lambda queries, k: index.search(queries, k, threads=threads)[0]
+
+    return build
+
+
+def _ours_rescored(vectors: Vectors, threads: int) -> Search:
+    from semblance.gallery.index_options import oversampled
+    from semblance.gallery.rescore import rescore
+
+    coarse = _ours("i8")(vectors, threads)
+
+    def search(queries: Vectors, k: int) -> Rows:
+        candidates = coarse(queries, oversampled(k, "i8", len(vectors)))
+        return rescore(queries, candidates, vectors.__getitem__, k=k, metric="cos", threads=threads)[0]
+
+    return search
+
+
+def _faiss_hnsw(vectors: Vectors, threads: int) -> Search:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexHNSWFlat(vectors.shape[1], M, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = EF_CONSTRUCTION, EF_SEARCH
+    index.add(vectors)
+    return lambda queries, k: index.search(queries, k)[1]
+
+
+def _hnswlib(vectors: Vectors, threads: int) -> Search:
+    import hnswlib
+
+    index = hnswlib.Index("ip", vectors.shape[1])
+    index.init_index(len(vectors), M=M, ef_construction=EF_CONSTRUCTION, random_seed=1)
+    index.set_num_threads(threads)
+    index.add_items(vectors)
+    index.set_ef(EF_SEARCH)
+    return lambda queries, k: index.knn_query(queries, k)[0].astype(np.int64)
+
+
+def _ours_exact(vectors: Vectors, threads: int) -> Search:
+    from semblance.gallery.exact import search_exact
+
+    return lambda queries, k: search_exact(queries, vectors, k=k, metric="cos")[0]
+
+
+def _faiss_flat(vectors: Vectors, threads: int) -> Search:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return lambda queries, k: index.search(queries, k)[1]
+
+
+APPROXIMATE = {
+    "semblance f16": _ours("f16"),
+    "semblance bf16": _ours("bf16"),
+    "semblance i8, rescored": _ours_rescored,
+    "faiss HNSW": _faiss_hnsw,
+    "hnswlib": _hnswlib,
+}
+EXACT = {"semblance exact": _ours_exact, "faiss flat": _faiss_flat}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Inside a contender's process
+
+
+def serve(connection: Connection, name: str, files: tuple[Path, Path], threads: int) -> None:
+    """Build, tell the seconds and bytes it took, then answer (first, last, times) with (seconds of each call, rows)."""
+    vectors, queries = (np.load(file, mmap_mode="r") for file in files)
+    vectors.max(), queries.max()  # read once, so that no contender pays for the disk
+    vectors, queries = vectors.view(np.ndarray), np.array(queries)
+    build = (APPROXIMATE | EXACT)[name]
+    build(queries[:1], threads)(queries[:1], 1)  # imports, and whatever a library sets up at its first call
+    connection.recv()
+    before, start = _own_bytes(), time.perf_counter()
+    search = build(vectors, threads)
+    built = time.perf_counter() - start
+    after = _own_bytes()
+    connection.send((built, None if before is None or after is None else after - before))
+    while (request := connection.recv()) is not None:
+        first, last, times = request
+        seconds = []
+        for number in range(times):
+            part = queries[first + number * (last - first) :][: last - first]
+            start = time.perf_counter()
+            rows = search(part, K)
+            seconds.append(time.perf_counter() - start)
+        connection.send((seconds, rows))
+
+
+def _own_bytes() -> int | None:
+    """Memory that is this process's alone: files mapped are not; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The run
+
+
+@contextmanager
+def started(names: list[str], files: tuple[Path, Path], threads: int) -> Iterator[dict[str, Connection]]:
+    """A process for each contender; they end with the block."""
+    context = multiprocessing.get_context("spawn")
+    connections, processes = {}, []
+    for name in names:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, name, files, threads), daemon=True)
+        process.start()
+        theirs.close()
+        connections[name] = ours
+        processes.append(process)
+    try:
+        yield connections
+    finally:
+        for connection, process in zip(connections.values(), processes, strict=True):
+            if process.is_alive():
+                connection.send(None)
+            process.join(timeout=10)
+
+
+@dataclass(slots=True)
+class Measured:
+    """What one contender did."""
+
+    build_s: float
+    build_bytes: int | None
+    batch_s: list[float]  # of all queries at once
+    single_ms: list[float]  # of one query
+    rows: Rows  # [Q, K]
+
+
+def race(names: list[str], vectors: Vectors, queries: Vectors, *, threads: int, rounds: int) -> dict[str, Measured]:
+    """Every contender built and searched, in turns."""
+    measured: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = (Path(folder) / "vectors.npy", Path(folder) / "queries.npy")
+        np.save(files[0], vectors)
+        np.save(files[1], queries)
+        with started(names, files, threads) as connections:
+            for name, connection in connections.items():
+                build_s, build_bytes = _ask(connection, "build")
+                _, rows = _ask(connection, (0, len(queries), 1))  # warm-up, and the answers
+                measured[name] = Measured(build_s, build_bytes, [], [], rows)
+            singles = min(SINGLE_CALLS, len(queries))
+            for number in range(rounds):
+                order = list(connections.items())
+                for name, connection in order[number % len(order) :] + order[: number % len(order)]:
+                    measured[name].batch_s += _ask(connection, (0, len(queries), 1))[0]
+                    measured[name].single_ms += [each * 1e3 for each in _ask(connection, (0, 1, singles))[0]]
+    return measured
+
+
+def _ask(connection: Connection, request: Any) -> Any:
+    connection.send(request)
+    return connection.recv()
+
+
+def recall(rows: Rows, truth: Rows) -> float:
+    """The share of the true K nearest that is among the K found, over all queries."""
+    return float(np.mean([np.isin(true, found).mean() for found, true in zip(rows, truth, strict=True)]))
+
+
+def results(measured: dict[str, Measured], truth: Rows) -> dict[str, Any]:
+    """Figures of each contender, with the raw times they are made of."""
+    return {
+        name: {
+            "queries_per_sec": len(truth) / float(np.median(each.batch_s)),
+            "recall_at_10": recall(each.rows, truth),
+            "single_median_ms": float(np.median(each.single_ms)),
+            "single_p95_ms": float(np.percentile(each.single_ms, 95)),
+            "build_s": each.build_s,
+            "build_bytes": each.build_bytes,
+            "batch_s": [round(seconds, 5) for seconds in each.batch_s],
+            "single_ms": [round(milliseconds, 4) for milliseconds in each.single_ms],
+        }
+        for name, each in measured.items()
+    }
+
+
+def ratios(figures: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Queries per second of each of ours over each rival's."""
+    rivals = [name for name in figures if not name.startswith("semblance")]
+    return {
+        name: {rival: row["queries_per_sec"] / figures[rival]["queries_per_sec"] for rival in rivals}
+        for name, row in figures.items()
+        if name not in rivals
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# A million vectors
+
+
+def million(num: int, dimension: int, *, threads: int) -> dict[str, Any]:
+    """Build, save, open mapped, search, remove a tenth, search again: seconds, recall and bytes of each step."""
+    from semblance.gallery.exact import search_exact
+    from semblance.gallery.index import VectorIndex
+
+    vectors, queries = clustered(num, dimension, seed=0), clustered(1000, dimension, seed=1)
+    removed = np.zeros(num, bool)
+    removed[np.random.default_rng(2).choice(num, num // 10, replace=False)] = True
+    steps: dict[str, Any] = {"rows": num, "dimension": dimension, "queries": len(queries)}
+
+    def timed(step: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        steps[f"{step}_s"] = time.perf_counter() - start
+        return result
+
+    def search(step: str, index: VectorIndex, truth: Rows) -> None:
+        index.search(queries[:100], K, threads=threads)  # warm-up
+        rows = timed(step, lambda: index.search(queries, K, threads=threads)[0])
+        steps[f"{step}_queries_per_sec"] = len(queries) / steps[f"{step}_s"]
+        steps[f"{step}_recall_at_10"] = recall(rows, truth)
+
+    truth = timed("exact", lambda: search_exact(queries, vectors, k=K, metric="cos"))[0]
+    left = np.flatnonzero(~removed)
+    truth_left = left[search_exact(queries, vectors[left], k=K, metric="cos")[0]]
+    before = _own_bytes()
+    index = timed("build", lambda: VectorIndex.build(vectors, metric="cos", threads=threads))
+    after = _own_bytes()
+    steps |= {"dtype": index.dtype, "memory_bytes": index.memory_bytes}
+    steps["build_bytes"] = None if before is None or after is None else after - before
+    search("search", index, truth)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "million.usearch"
+        written = timed("save", lambda: index.save(path))
+        steps["file_bytes"] = written.num_bytes
+        mapped = timed("open_mapped", lambda: VectorIndex.open(path, sha256=written.sha256))
+        search("search_mapped", mapped, truth)
+        del mapped
+    timed("remove", lambda: index.remove(np.flatnonzero(removed)))
+    search("search_after_removal", index, truth_left)
+    return steps
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What is printed
+
+
+def show(figures: dict[str, Any], title: str) -> None:
+    """The table for people."""
+    table = Table(title=title)
+    for heading in ("contender", "queries/s", "recall@10", "one query ms", "p95 ms", "build s", "MiB"):
+        table.add_column(heading, justify="left" if heading == "contender" else "right", no_wrap=True)
+    for name, row in figures.items():
+        table.add_row(
+            name,
+            f"{row['queries_per_sec']:,.0f}",
+            f"{row['recall_at_10']:.4f}",
+            f"{row['single_median_ms']:.3f}",
+            f"{row['single_p95_ms']:.3f}",
+            f"{row['build_s']:.2f}",
+            "" if row["build_bytes"] is None else f"{row['build_bytes'] / 2**20:.0f}",
+        )
+    Console(width=110).print(table)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, with the versions that took part."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    packages = ("usearch", "faiss-cpu", "hnswlib", "numpy")
+    return {
+        "processor": model or platform.processor(),
+        "num_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+    }
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=None, help="default: 50,000; a million with --million")
+    parser.add_argument("--dimension", type=int, default=None, help="default: 2,048; 64 with --million")
+    parser.add_argument("--queries", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--exact", action="store_true", help="exact search and faiss flat instead of the graphs")
+    parser.add_argument("--million", action="store_true", help="one index of a million 64-d vectors through its life")
+    options = parser.parse_args()
+    rows = options.rows if options.rows is not None else 1_000_000 if options.million else 50_000
+    dimension = options.dimension if options.dimension is not None else 64 if options.million else 2048
+    if min(dimension, options.queries, options.rounds, options.threads) < 1 or rows < K:
+        parser.error(f"--rows must be at least {K}, the other numbers at least 1")
+    described = machine()  # before the measurement, whose own load it must not show
+    with mistakes_in_one_line():
+        if options.million:
+            steps = million(rows, dimension, threads=options.threads)
+            print(json.dumps({"machine": described, "threads": options.threads, "million": steps}))
+            return
+        from semblance.gallery.exact import search_exact
+
+        vectors = clustered(rows, dimension, seed=0)
+        queries = clustered(options.queries, dimension, seed=1)
+        truth = search_exact(queries, vectors, k=K, metric="cos")[0]
+        names = list(EXACT if options.exact else APPROXIMATE)
+        measured = race(names, vectors, queries, threads=options.threads, rounds=options.rounds)
+    figures = results(measured, truth)
+    show(figures, f"{rows:,} x {dimension}-d, {options.queries:,} queries, {options.threads} threads")
+    settings = {"k": K, "M": M, "efConstruction": EF_CONSTRUCTION, "ef": EF_SEARCH, "centres": CENTRES, "noise": NOISE}
+    document = {"machine": described, "threads": options.threads, "rows": rows, "dimension": dimension}
+    document |= {"queries": options.queries, "settings": None if options.exact else settings}
+    print(json.dumps(document | {"contenders": figures, "ratios": ratios(figures)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A gallery's Parquet file as it lies on the disk: mapped, checked once, and its vectors read without decoding.
+
+In: a file and what the manifest says of it. Out: its columns as Arrow tables, its embeddings as arrays. The file is
+mapped when it is opened, so that it can be read to the end by whoever holds it, also after a newer generation has
+removed its name; it is compared with its checksum at the first reading. Embeddings lie in one uncompressed page, so
+any of them can be fetched by its position: a gallery's vectors need not fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from semblance.errors import GalleryError
+from semblance.gallery.manifest import TableFile
+
+EMBEDDING = "embedding"
+
+_HASHED_AT_ONCE = 1 << 23
+_TYPES: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2")}
+
+
+class MappedTable:
+    """One Parquet file of a gallery, open for as long as this object lives."""
+
+    def __init__(self, path: Path, table: TableFile) -> None:
+        """Map `path`. Raises GalleryError where it is missing or has not the size that `table` says."""
+        self.path = path
+        self.table = table
+        self._is_checked = False
+        self._vectors: _Vectors | None = None
+        try:
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != table.num_bytes or not found:
+                    raise damaged(path, f"it has {found} bytes, the manifest says {table.num_bytes}")
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise damaged(path, error) from error
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def check(self) -> None:
+        """Compare the whole file with its checksum, at the first call. Raises GalleryError."""
+        if self._is_checked:
+            return
+        digest = hashlib.sha256()
+        for start in range(0, len(self._map), _HASHED_AT_ONCE):
+            digest.update(memoryview(self._map)[start : start + _HASHED_AT_ONCE])
+            self._release()
+        if (found := digest.hexdigest()) != self.table.sha256:
+            raise damaged(self.path, f"its sha256 begins {found[:12]}, the manifest says {self.table.sha256[:12]}")
+        if (num_rows := self._parquet().metadata.num_rows) != len(self):
+            raise damaged(self.path, f"it has {num_rows} rows, the manifest says {len(self)}")
+        self._is_checked = True
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some of its columns. Raises GalleryError where the file is damaged or has no such column."""
+        self.check()
+        try:
+            return self._parquet().read(columns=list(names), use_threads=False)
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise damaged(self.path, error) from error
+
+    def file(self) -> pa.NativeFile:
+        """What lies on the disk, for other Parquet readers, also where its name is gone. Raises GalleryError."""
+        self.check()
+        return pa.BufferReader(pa.py_buffer(self._map))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns. Raises GalleryError where the file is damaged."""
+        self.check()
+        return list(self._parquet().schema_arrow.names)
+
+    @property
+    def dimension(self) -> int:
+        """D of its embeddings. Raises GalleryError as `columns`."""
+        return self._checked_vectors().dimension
+
+    def block(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
+        """Embeddings `start` to `stop` - 1, [n, D] in the number type that is stored, in memory of their own."""
+        vectors = self._checked_vectors()
+        found = vectors.bytes[start:stop].copy().view(vectors.dtype)  # the page does not begin at a multiple of four
+        self._release()
+        return found
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        """The embeddings of `rows` [n], counted from 0 in this file: [n, D] in the number type that is stored."""
+        vectors = self._checked_vectors()
+        return np.take(vectors.bytes, rows, axis=0).view(vectors.dtype)
+
+    def _checked_vectors(self) -> _Vectors:
+        if self._vectors is None:
+            self.check()
+            self._vectors = _Vectors(self.path, self._map, self._parquet())
+        return self._vectors
+
+    def _parquet(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._map)))
+        except (OSError, pa.ArrowException) as error:
+            raise damaged(self.path, error) from error
+
+    def _release(self) -> None:
+        """What was read in passing need not stay in this process's memory; it may in the system's."""
+        if hasattr(self._map, "madvise"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class _Vectors:
+    """Where the embeddings lie: the values of one page are the last thing in the column, one after the other."""
+
+    def __init__(self, path: Path, mapped: mmap.mmap, parquet: pq.ParquetFile) -> None:
+        schema, metadata = parquet.schema_arrow, parquet.metadata
+        kind = schema.field(EMBEDDING).type if EMBEDDING in schema.names else None
+        if kind is None or not pa.types.is_fixed_size_list(kind) or metadata.num_row_groups > 1:
+            raise damaged(path, f"its embeddings are {kind} in {metadata.num_row_groups} row groups")
+        self.dimension = int(kind.list_size)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        num_rows, start = metadata.num_rows, 0
+        if num_rows:
+            last = metadata.num_columns - 1
+            column = metadata.row_group(0).column(last)
+            if column.path_in_schema.partition(".")[0] != EMBEDDING or column.compression != "UNCOMPRESSED":
+                raise damaged(path, "its embeddings are not its last column, uncompressed")
+            self.dtype = _TYPES[column.physical_type]
+            start = column.data_page_offset + column.total_compressed_size - num_rows * self.row_bytes
+        self.bytes = np.frombuffer(mapped, np.uint8, count=num_rows * self.row_bytes, offset=start)
+        self.bytes = self.bytes.reshape(num_rows, self.row_bytes)  # [N, D * itemsize]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dimension * self.dtype.itemsize
+
+
+def damaged(path: Path, why: object) -> GalleryError:
+    """What to say of a gallery's file, or one in a folder of it, that is not as it was written."""
+    gallery = path.parents[1] if path.parent.name in ("shards", "index") else path.parent
+    state = f"is damaged ({why})" if path.exists() else "is missing"
+    return GalleryError(f"{path} {state}; `semblance verify {gallery}` says what is left and what to do")

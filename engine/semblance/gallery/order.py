@@ -1,0 +1,34 @@
+"""Vectors in an order in which neighbours follow each other, so that a graph's nodes are still in cache when met again.
+
+In: vectors [N, D], all to be searched for or added together. Out: a permutation of them. A walk through an HNSW graph
+is a chain of reads from all over memory; walks of vectors that lie close together read the same places. Each vector is
+put with the nearest of some of the others, drawn evenly, which costs one small matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Measured, queries/s by number of pivots (none, 100, 400, 1,000), 100,000 x 64-d about 1,000 centres, 10,000 queries:
+#   f16 at ef 20  21,400 27,800 29,300 33,400      i8 at ef 64  15,100 20,000 23,100 26,300
+_PRODUCTS = 1 << 16  # per vector, so that the order costs little beside the walk
+_MOST_PIVOTS = 1024
+_PER_PIVOT = 8  # vectors, on average: with fewer there is nothing left to follow each other
+_ROWS = 4096  # scored together
+
+
+def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """A permutation [N] of `vectors` [N, D], of finite values, that puts together those with the same nearest pivot."""
+    num, dimension = vectors.shape
+    num_pivots = min(num // _PER_PIVOT, _MOST_PIVOTS, max(16, _PRODUCTS // dimension))
+    if num_pivots < 2:
+        return np.arange(num)
+    pivots = vectors[np.linspace(0, num - 1, num_pivots).astype(np.int64)]  # [P, D]
+    nearest = np.empty(num, np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):  # any order is right, only slower
+        halves = np.einsum("pd,pd->p", pivots, pivots) / 2
+        for start in range(0, num, _ROWS):
+            part = slice(start, start + _ROWS)
+            nearest[part] = (vectors[part] @ pivots.T - halves).argmax(axis=1)
+    return np.argsort(nearest, kind="stable")

@@ -1,0 +1,99 @@
+"""All rows of a gallery, counted on through its shards: blocks of vectors to stream, single ones to fetch, columns.
+
+In: the shards of a manifest. Out: arrays. Row r is the r-th of all rows, removed ones too, so a row's number never
+changes while a gallery only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from semblance.gallery.manifest import Manifest
+from semblance.gallery.mapped import MappedTable, damaged
+
+_BLOCK_BYTES = 1 << 26  # a shard of 8,192 rows of 2,048 floats is one block
+
+
+class Rows:
+    """The rows of a gallery's shards."""
+
+    def __init__(self, tables: Sequence[MappedTable], dimension: int) -> None:
+        """Join the shards, in order, whose embeddings have `dimension` D."""
+        self.tables = tuple(tables)
+        self.dimension = dimension
+        self.starts = np.cumsum([0, *map(len, tables)], dtype=np.int64)  # [S + 1]
+
+    @classmethod
+    def open(cls, gallery: Path, manifest: Manifest) -> Rows:
+        """Map every shard that `manifest` names. Raises GalleryError."""
+        return cls([MappedTable(gallery / shard.file, shard) for shard in manifest.shards], manifest.card.dimension)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def blocks(self, start: int = 0) -> Blocks:
+        """The vectors of the rows from `start` on, in pieces that fit into memory."""
+        return Blocks(self, start)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        """The vectors of `rows` [n], in that order: [n, D] in the number type that is stored."""
+        if len(self.tables) == 1:
+            return self._checked(self.tables[0]).take(rows)
+        shard_of = np.searchsorted(self.starts, rows, side="right") - 1  # [n]
+        found: NDArray[np.floating[Any]] | None = None
+        for shard in np.unique(shard_of):
+            is_here = shard_of == shard
+            part = self._checked(self.tables[shard]).take(rows[is_here] - self.starts[shard])
+            if found is None:
+                found = np.empty((len(rows), self.dimension), part.dtype)
+            found[is_here] = part
+        return np.empty((0, self.dimension), np.float32) if found is None else found
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of all rows."""
+        return self.columns([name]).column(name)
+
+    def columns(self, names: Sequence[str], start: int = 0) -> pa.Table:
+        """Some columns, of the shards from number `start` on; at least one shard."""
+        return pa.concat_tables([table.columns(names) for table in self.tables[start:]])
+
+    def _checked(self, table: MappedTable) -> MappedTable:
+        if table.dimension != self.dimension:
+            raise damaged(table.path, f"its embeddings have {table.dimension} dimensions, the model {self.dimension}")
+        return table
+
+
+class Blocks(Sequence[NDArray[np.floating[Any]]]):
+    """Vectors as a sequence of arrays [n, D], each read when it is asked for, into memory of its own."""
+
+    def __init__(self, rows: Rows, start: int = 0) -> None:
+        """All from row `start` on."""
+        self._rows = rows
+        at_once = max(1, _BLOCK_BYTES // (4 * rows.dimension))
+        self._pieces = [
+            (number, first, min(first + at_once, len(table)))
+            for number, table in enumerate(rows.tables)
+            for first in range(max(0, start - int(rows.starts[number])), len(table), at_once)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @overload
+    def __getitem__(self, number: int) -> NDArray[np.floating[Any]]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[NDArray[np.floating[Any]]]: ...
+    def __getitem__(self, number: int | slice) -> NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        shard, first, last = self._pieces[number]
+        return self._rows._checked(self._rows.tables[shard]).block(first, last)
+
+    def __iter__(self) -> Iterator[NDArray[np.floating[Any]]]:
+        return (self[number] for number in range(len(self)))

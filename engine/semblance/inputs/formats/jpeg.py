@@ -1,0 +1,66 @@
+"""JPEG: the frame's size, EXIF orientation, Adobe's marker, and whether its end is there.
+
+In: the bytes of a file. Out: its `Header`. A JPEG without its end decodes to a picture that is half grey, so all
+markers are walked to the end of the image; not to the end of the file, since cameras put more behind it, nor to the
+first bytes that look like an end, since the thumbnail inside EXIF has one too.
+"""
+
+from __future__ import annotations
+
+import re
+from struct import unpack_from
+from typing import Literal
+
+from semblance.errors import ImageError
+from semblance.inputs.formats.base import MOST_PARTS, Header
+from semblance.inputs.formats.tiff import exif_orientation
+
+SIGNATURE = b"\xff\xd8\xff"
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffed zero, restart or fill byte: those stand amid pixels
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; not DHT, JPG, DAC
+_START, _END, _SCAN, _EXIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE1, 0xEE
+_COLORS: dict[int, Literal["grey", "rgb", "cmyk"]] = {1: "grey", 3: "rgb", 4: "cmyk"}
+
+
+def read(encoded: bytes) -> Header:
+    """The header of a JPEG. Raises ImageError or struct.error where it is damaged or cut short."""
+    frame: tuple[int, int, int, int] | None = None
+    orientation, has_adobe_marker, has_scan = 1, False, False
+    position = len(SIGNATURE) - 1
+    for _ in range(MOST_PARTS):
+        found = _MARKER.search(encoded, position)
+        if found is None:
+            raise ImageError("cut short: it has no end of image")
+        position = found.end()
+        marker = encoded[position - 1]
+        if marker == _END:
+            break
+        if marker in (0x01, _START):  # no more than a marker
+            continue
+        (length,) = unpack_from(">H", encoded, position)
+        if length < 2:
+            raise ImageError("damaged: a segment that is shorter than its own length")
+        if marker in _FRAMES:
+            if frame:
+                raise ImageError("damaged: it declares two sizes")
+            frame = unpack_from(">BHHB", encoded, position + 2)
+        elif marker == _EXIF and orientation == 1 and encoded.startswith(b"Exif\0\0", position + 2):
+            orientation = exif_orientation(encoded[position + 8 : position + length])
+        elif marker == _ADOBE and encoded.startswith(b"Adobe", position + 2):
+            has_adobe_marker = True
+        has_scan |= marker == _SCAN
+        position += length
+    else:
+        raise ImageError(f"damaged: more than {MOST_PARTS:,} segments")
+    if frame is None or not has_scan:
+        raise ImageError("damaged: it ends before its pixels")
+    bits, height, width, num_components = frame
+    if num_components not in _COLORS:
+        raise ImageError(f"of {num_components} components; expected 1 (grey), 3 (colour) or 4 (CMYK)")
+    if bits != 8:
+        raise ImageError(f"of {bits} bits a sample; expected 8; convert it to PNG first")
+    return Header(
+        "JPEG", height, width, _COLORS[num_components], bits,
+        orientation=orientation, has_adobe_marker=has_adobe_marker,
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""PNG: its size and colours, transparency, orientation, and whether all that makes its pixels is there and unharmed.
+
+In: the bytes of a file. Out: its `Header`, and the same file with only the chunks that make its pixels. Checksums are
+looked at here, because libpng writes its complaints to stderr; and the rest is left out for the same reason, which
+also makes an animated PNG the still picture that it shows elsewhere.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from struct import unpack_from
+from typing import Literal
+
+from semblance.errors import ImageError
+from semblance.inputs.formats.base import MOST_PARTS, Header
+from semblance.inputs.formats.tiff import exif_orientation
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_COLORS: dict[int, Literal["grey", "rgb", "palette"]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
+
+
+def read(encoded: bytes) -> Header:
+    """The header of a PNG. Raises ImageError or struct.error where it is damaged or cut short."""
+    kinds = set()
+    orientation, transparent_grey = 1, None
+    view = memoryview(encoded)
+    for kind, start, end in _chunks(encoded):
+        kinds.add(kind)
+        if kind in _PIXELS and zlib.crc32(view[start + 4 : end - 4]) != unpack_from(">I", encoded, end - 4)[0]:
+            raise ImageError(f"damaged: the checksum of {kind.decode()} is not that of its content")
+        if kind == b"eXIf":
+            orientation = exif_orientation(encoded[start + 8 : end - 4])
+        elif kind == b"tRNS" and _is_grey(encoded):
+            (sample,) = unpack_from(">H", encoded, start + 8)
+            most = (1 << encoded[24]) - 1
+            transparent_grey = (sample & most) * (255 // most if most < 255 else 1)  # OpenCV scales up to 8 bits
+    if b"IDAT" not in kinds:
+        raise ImageError("damaged: it has no pixels")
+    width, height, bits, color_type = unpack_from(">IIBB", encoded, 16)
+    if color_type not in _COLORS:
+        raise ImageError(f"damaged: a colour type of {color_type}")
+    if bits not in (1, 2, 4, 8, 16):
+        raise ImageError(f"damaged: {bits} bits a sample")
+    has_alpha = color_type >= 4 or (b"tRNS" in kinds and transparent_grey is None)
+    return Header(
+        "PNG", height, width, _COLORS[color_type], bits, "straight" if has_alpha else "none",
+        orientation=orientation, transparent_grey=transparent_grey, is_animated=b"acTL" in kinds,
+    )  # fmt: skip
+
+
+def only_pixels(encoded: bytes) -> bytes:
+    """The file without the chunks that do not make its pixels: text, colour profiles, times, further frames."""
+    wanted = _PIXELS - {b"tRNS"} if _is_grey(encoded) else _PIXELS  # of a grey picture OpenCV ignores it
+    chunks = list(_chunks(encoded))
+    if all(kind in wanted for kind, _, _ in chunks):
+        return encoded
+    return SIGNATURE + b"".join(encoded[start:end] for kind, start, end in chunks if kind in wanted)
+
+
+def _is_grey(encoded: bytes) -> bool:
+    return encoded[25] == 0
+
+
+def _chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and end of each chunk, from IHDR to IEND."""
+    start = len(SIGNATURE)
+    for number in range(MOST_PARTS):
+        length, kind = unpack_from(">I4s", encoded, start)
+        end = start + 12 + length
+        if end > len(encoded):
+            raise ImageError(f"cut short: it ends {end - len(encoded):,} bytes before its chunk does")
+        if number == 0 and (kind != b"IHDR" or length != 13):
+            raise ImageError("damaged: it does not begin with its header")
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+        start = end
+    raise ImageError(f"damaged: more than {MOST_PARTS:,} chunks")

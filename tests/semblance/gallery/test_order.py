@@ -1,0 +1,37 @@
+"""An order in which neighbours follow each other is a permutation, and changes no answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from semblance.gallery.index import VectorIndex
+from semblance.gallery.order import by_neighbourhood
+
+
+@pytest.mark.parametrize("num", [0, 1, 7, 16, 200, 5000])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e30])
+def test_it_is_a_permutation(num: int, scale: float) -> None:
+    vectors = np.random.default_rng(num).standard_normal((num, 8), dtype=np.float32) * np.float32(scale)
+    assert sorted(by_neighbourhood(vectors).tolist()) == list(range(num))
+
+
+def test_vectors_of_a_cluster_follow_each_other() -> None:
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(0, 20, 4000)
+    vectors = np.eye(20, dtype=np.float32)[cluster] * 10 + rng.standard_normal((4000, 20), dtype=np.float32) / 100
+    ordered = cluster[by_neighbourhood(vectors)]
+    unordered_steps = (cluster[1:] != cluster[:-1]).sum()
+    assert (ordered[1:] != ordered[:-1]).sum() < unordered_steps / 2
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+def test_many_queries_get_the_answers_that_each_would_get_alone(metric: str) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((3000, 16), dtype=np.float32)
+    index = VectorIndex.build(vectors, metric=metric)
+    queries = rng.standard_normal((1500, 16), dtype=np.float32)
+    together = index.search(queries, 10, threads=2)
+    for start in range(0, 1500, 500):
+        for whole, part in zip(together, index.search(queries[start : start + 500], 10), strict=True):
+            np.testing.assert_array_equal(whole[start : start + 500], part)
