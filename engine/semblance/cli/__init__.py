@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import signal
 import sys
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 
 import semblance
 from semblance.cli import about, changing, finding, making
+from semblance.cli.stopping import listen_for_signals
 from semblance.errors import SemblanceError
 
 app = typer.Typer(
@@ -29,17 +29,12 @@ def main() -> None:
     """Run the command line; a user's mistake becomes one line on stderr and status 1."""
     logging.basicConfig(format="%(message)s")  # to stderr
     logging.getLogger("semblance").setLevel(logging.INFO)  # a download says so
-    signal.signal(signal.SIGTERM, _stop)
+    listen_for_signals()
     try:
         app()
     except SemblanceError as error:
         print(f"semblance: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _stop(number: int, frame: object) -> None:
-    """A polite kill ends as Ctrl-C does: what was half made is removed on the way out."""
-    raise SystemExit(128 + number)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,6 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from semblance.cli.stopping import check_signals
+
 OUT = Console(markup=False, emoji=False, highlight=False)
 _ERR = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
@@ -64,12 +66,16 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr, as a function of (done, total) that appears with its first call; no bar where nobody looks."""
+    """A bar on stderr, as a function of (done, total) that appears with its first call; no bar where nobody looks.
+
+    The function is also where a signal stops the command, should it have been lost elsewhere.
+    """
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), _RateColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bar:
         task = bar.add_task(unit, total=None, start=False, visible=False, first=None)
 
         def advance(done: int, total: int | None) -> None:
+            check_signals()
             if bar.tasks[0].fields["first"] is None:  # what an earlier run did is no speed of this one
                 bar.start_task(task)
                 bar.update(task, first=done, visible=True)

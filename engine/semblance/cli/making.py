@@ -204,9 +204,9 @@ def _told(path: Path) -> Iterator[None]:
     """A body that fails or is stopped ends with a line on what is committed at `path`."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except SystemExit:
         say(f"stopped: {_committed(path)}")
-        raise SystemExit(stop.code if isinstance(stop, SystemExit) else 130) from None
+        raise
     except GalleryError:  # says so itself
         raise
     except Exception:

@@ -190,6 +190,35 @@ def test_a_build_that_is_stopped_is_carried_on_by_the_same_command(
     assert "4,000 images" in out
 
 
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_a_destructor_swallows_stops_the_command_all_the_same(
+    tmp_path: Path, which: signal.Signals
+) -> None:
+    code = f"""
+import os, signal
+import semblance.cli
+from semblance.gallery import shards
+class Swallows:
+    def __del__(self):
+        signal.raise_signal({int(which)})
+write_errors = shards.write_errors
+def write_errors_and_be_killed(*given, **options):
+    written = write_errors(*given, **options)
+    Swallows()
+    return written
+shards.write_errors = write_errors_and_be_killed
+signal.signal(signal.SIGINT, signal.default_int_handler)
+semblance.cli.main()
+"""
+    path = tmp_path / "new" / "gallery"
+    command = ["embed", "drawn-fashion:train:3000", "--out", str(path)]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60)
+    assert "SystemExit" in done.stderr  # it was swallowed once
+    assert done.returncode == 128 + which
+    assert "nothing was committed" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Adding
 
