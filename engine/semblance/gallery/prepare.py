@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
 from semblance.gallery.shards import ErrorRow, Row
-from semblance.inputs.decode import decode
+from semblance.inputs.decode import decode_measured
 from semblance.inputs.limits import DEFAULT, Limits, read_file
 from semblance.inputs.resize import fit
 from semblance.inputs.sources import Item
@@ -69,12 +69,12 @@ def prepare(
         known_key, known_sha256 = known.get(item.uri, (key, ""))
         if sha256 == known_sha256:
             return Known(known_key)
-        pixels = decode(content, channels=card.channels, limits=limits)
-        fitted = fit(pixels, card)
+        decoded = decode_measured(content, channels=card.channels, limits=limits, reduce_to=(card.height, card.width))
+        fitted = fit(decoded.pixels, card)
     except ImageError as error:
         return _error(key, item, "decode", type(error).__name__, str(error))
-    height, width = pixels.shape[:2]
-    return Picture(Row(known_key, item.uri, sha256, width, height, item.label, item.columns), fitted)
+    row = Row(known_key, item.uri, sha256, decoded.width, decoded.height, item.label, item.columns)
+    return Picture(row, fitted)
 
 
 def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorRow:

@@ -27,6 +27,7 @@ In: a file, encoded bytes or an array. Out: pixels in the colours a model eats. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -38,9 +39,18 @@ from semblance.inputs.decoders import decode_stored, in_pieces, single_threaded
 from semblance.inputs.header import Header, read_header
 from semblance.inputs.limits import DEFAULT, Limits, check_bytes, check_pixels, read_file
 
-__all__ = ["Limits", "decode", "read_file", "single_threaded"]
+__all__ = ["Decoded", "Limits", "decode", "decode_measured", "read_file", "single_threaded"]
 
 _EXPECTED_ARRAY = "expected uint8 [H, W], [H, W, 1] or [H, W, 3] (RGB)"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture, and the size that it has where it was decoded smaller than that."""
+
+    pixels: NDArray[np.uint8]  # [H, W, C]
+    height: int  # of the whole picture as it is seen
+    width: int
 
 
 def decode(
@@ -56,10 +66,22 @@ def decode(
     picture will be resized to; only with `limits.is_scaled` may a JPEG then come out smaller than it is, by 2, 4 or 8
     and at least `2 * reduce_to`. Raises ImageError for what is no usable picture, InputError for other `channels`.
     """
+    return decode_measured(content, channels=channels, limits=limits, reduce_to=reduce_to).pixels
+
+
+def decode_measured(
+    content: Path | str | bytes | NDArray[np.uint8],
+    *,
+    channels: int,
+    limits: Limits = DEFAULT,
+    reduce_to: tuple[int, int] | None = None,
+) -> Decoded:
+    """`decode`, with the size of the whole picture."""
     if channels not in (1, 3):
         raise InputError(f"channels must be 1 (grey) or 3 (RGB), is {channels!r}")
     if isinstance(content, np.ndarray):
-        return _to_channels(_checked_array(content), channels)
+        pixels = _to_channels(_checked_array(content), channels)
+        return Decoded(pixels, *pixels.shape[:2])
     if isinstance(content, bytes | bytearray | memoryview):
         encoded, name = bytes(content), f"{len(content)} bytes"
         check_bytes(len(encoded), "a picture in memory", limits)
@@ -70,7 +92,12 @@ def decode(
     header = read_header(encoded, name)
     check_pixels(header.height, header.width, name, limits)
     factor = _reduction(header, reduce_to) if limits.is_scaled and reduce_to else 1
-    return _to_channels(_decode_bytes(encoded, header, name, factor), channels)
+    pixels = _to_channels(_decode_bytes(encoded, header, name, factor), channels)
+    if factor == 1:
+        return Decoded(pixels, *pixels.shape[:2])
+    is_turned = header.orientation >= 5
+    height, width = (header.width, header.height) if is_turned else (header.height, header.width)
+    return Decoded(pixels, height, width)
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from semblance.errors import GalleryError, InputError
 from semblance.gallery.build import build
@@ -19,6 +20,7 @@ from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.shards import read_columns
 from semblance.gallery.verify import verify
+from semblance.inputs.limits import Limits
 from semblance.inputs.sources import ArraySource, Item
 
 
@@ -72,6 +74,29 @@ def test_files_are_hashed_as_they_lie_and_measured_before_the_resize(tmp_path: P
     assert first == second
     assert (first["width"], first["height"]) == (50, 30)
     assert first["sha256"] == hashlib.sha256(encoded).hexdigest()
+
+
+def test_large_jpegs_are_decoded_smaller_where_that_was_asked_for_and_keep_their_size(
+    tmp_path: Path, encoder, make_items
+) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn: 300 wide, 500 high
+    image.save(tmp_path / "a.jpg", exif=exif)
+    found = []
+    for number, is_scaled in enumerate((False, True)):
+        build(
+            make_items([Item("a", tmp_path / "a.jpg")]),
+            encoder,
+            tmp_path / f"g{number}",
+            limits=Limits(is_scaled=is_scaled),
+        )
+        found += read_all(tmp_path / f"g{number}", ["width", "height", "sha256", "embedding"])
+    whole, scaled = found
+    assert [(each["width"], each["height"]) for each in found] == [(300, 500)] * 2
+    assert whole["sha256"] == scaled["sha256"]
+    assert whole["embedding"] != scaled["embedding"]
+    np.testing.assert_allclose(scaled["embedding"], whole["embedding"], atol=1)  # of 255: means of whole levels
 
 
 def test_bad_pictures_are_listed_and_leave_the_others_unharmed(
