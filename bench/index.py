@@ -3,23 +3,25 @@
     python -m bench.index --dimension 2048 --rows 50000
     python -m bench.index --dimension 64 --rows 100000
     python -m bench.index --exact --dimension 64 --rows 100000 --queries 10000
-    python -m bench.index --million
 
 In: made-up vectors, seeded: a centre of N(0, 1) values, of 1,000, plus half as much noise, scaled to length 1, since
 vectors without clusters have no neighbours worth finding. Queries come from the same clusters. Each contender lives
 in a process of its own, builds in its turn, then all answer the same queries in rounds, so that whatever else the
-machine does meets all of them. All HNSW graphs have M 16, efConstruction 128 and ef 64;
-recall is against exact search. All times are kept. The last line on stdout is one JSON document.
+machine does meets all of them. All HNSW graphs have M 16, efConstruction 128 and ef 64. Ours search as a gallery
+does, which puts the index's candidates in order by the stored vectors: i8 is what a gallery chooses for vectors like
+these. Recall is against exact search. All times are kept. The last line on stdout is one JSON document.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.metadata
 import json
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -65,35 +67,41 @@ def clustered(num: int, dimension: int, *, seed: int) -> Vectors:
 # Contenders: vectors and threads -> a search
 
 
-def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
-    def build(vectors: Vectors, threads: int) -> Search:
-        from semblance.gallery.index import VectorIndex
+def _built(dtype: Any, vectors: Vectors, threads: int) -> Any:
+    from semblance.gallery.index import VectorIndex
 
-        index = VectorIndex.build(
-            vectors,
-            metric="cos",
-            dtype=dtype,
-            connectivity=M,
-            expansion_add=EF_CONSTRUCTION,
-            expansion_search=EF_SEARCH,
-            threads=threads,
-        )
-        return lambda queries, k: index.search(queries, k, threads=threads)[0]
+    return VectorIndex.build(
+        vectors,
+        metric="cos",
+        dtype=dtype,
+        connectivity=M,
+        expansion_add=EF_CONSTRUCTION,
+        expansion_search=EF_SEARCH,
+        threads=threads,
+    )
+
+
+def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
+    """As a gallery searches: candidates from the index, put in order by the stored vectors."""
+
+    def build(vectors: Vectors, threads: int) -> Search:
+        from semblance.gallery.index_options import oversampled
+        from semblance.gallery.rescore import rescore
+
+        index = _built(dtype, vectors, threads)
+
+        def search(queries: Vectors, k: int) -> Rows:
+            candidates, _, _ = index.search(queries, oversampled(k, dtype, len(vectors)), threads=threads)
+            return rescore(queries, candidates, vectors.__getitem__, k=k, metric="cos", threads=threads)[0]
+
+        return search
 
     return build
 
 
-def _ours_rescored(vectors: Vectors, threads: int) -> Search:
-    from semblance.gallery.index_options import oversampled
-    from semblance.gallery.rescore import rescore
-
-    coarse = _ours("i8")(vectors, threads)
-
-    def search(queries: Vectors, k: int) -> Rows:
-        candidates = coarse(queries, oversampled(k, "i8", len(vectors)))
-        return rescore(queries, candidates, vectors.__getitem__, k=k, metric="cos", threads=threads)[0]
-
-    return search
+def _index_alone(vectors: Vectors, threads: int) -> Search:
+    index = _built("bf16", vectors, threads)
+    return lambda queries, k: index.search(queries, k, threads=threads)[0]
 
 
 def _faiss_hnsw(vectors: Vectors, threads: int) -> Search:
@@ -133,9 +141,10 @@ def _faiss_flat(vectors: Vectors, threads: int) -> Search:
 
 
 APPROXIMATE = {
+    "semblance i8": _ours("i8"),
     "semblance f16": _ours("f16"),
     "semblance bf16": _ours("bf16"),
-    "semblance i8, rescored": _ours_rescored,
+    "semblance bf16, index alone": _index_alone,
     "faiss HNSW": _faiss_hnsw,
     "hnswlib": _hnswlib,
 }
@@ -154,10 +163,10 @@ def serve(connection: Connection, name: str, files: tuple[Path, Path], threads: 
     build = (APPROXIMATE | EXACT)[name]
     build(queries[:1], threads)(queries[:1], 1)  # imports, and whatever a library sets up at its first call
     connection.recv()
-    before, start = _own_bytes(), time.perf_counter()
+    before, start = own_bytes(), time.perf_counter()
     search = build(vectors, threads)
     built = time.perf_counter() - start
-    after = _own_bytes()
+    after = own_bytes()
     connection.send((built, None if before is None or after is None else after - before))
     while (request := connection.recv()) is not None:
         first, last, times = request
@@ -170,8 +179,10 @@ def serve(connection: Connection, name: str, files: tuple[Path, Path], threads: 
         connection.send((seconds, rows))
 
 
-def _own_bytes() -> int | None:
+def own_bytes() -> int | None:
     """Memory that is this process's alone: files mapped are not; None where the system does not tell."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed and is kept for later is nobody's need
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
@@ -274,53 +285,6 @@ def ratios(figures: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# A million vectors
-
-
-def million(num: int, dimension: int, *, threads: int) -> dict[str, Any]:
-    """Build, save, open mapped, search, remove a tenth, search again: seconds, recall and bytes of each step."""
-    from semblance.gallery.exact import search_exact
-    from semblance.gallery.index import VectorIndex
-
-    vectors, queries = clustered(num, dimension, seed=0), clustered(1000, dimension, seed=1)
-    removed = np.zeros(num, bool)
-    removed[np.random.default_rng(2).choice(num, num // 10, replace=False)] = True
-    steps: dict[str, Any] = {"rows": num, "dimension": dimension, "queries": len(queries)}
-
-    def timed(step: str, work: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        result = work()
-        steps[f"{step}_s"] = time.perf_counter() - start
-        return result
-
-    def search(step: str, index: VectorIndex, truth: Rows) -> None:
-        index.search(queries[:100], K, threads=threads)  # warm-up
-        rows = timed(step, lambda: index.search(queries, K, threads=threads)[0])
-        steps[f"{step}_queries_per_sec"] = len(queries) / steps[f"{step}_s"]
-        steps[f"{step}_recall_at_10"] = recall(rows, truth)
-
-    truth = timed("exact", lambda: search_exact(queries, vectors, k=K, metric="cos"))[0]
-    left = np.flatnonzero(~removed)
-    truth_left = left[search_exact(queries, vectors[left], k=K, metric="cos")[0]]
-    before = _own_bytes()
-    index = timed("build", lambda: VectorIndex.build(vectors, metric="cos", threads=threads))
-    after = _own_bytes()
-    steps |= {"dtype": index.dtype, "memory_bytes": index.memory_bytes}
-    steps["build_bytes"] = None if before is None or after is None else after - before
-    search("search", index, truth)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "million.usearch"
-        written = timed("save", lambda: index.save(path))
-        steps["file_bytes"] = written.num_bytes
-        mapped = timed("open_mapped", lambda: VectorIndex.open(path, sha256=written.sha256))
-        search("search_mapped", mapped, truth)
-        del mapped
-    timed("remove", lambda: index.remove(np.flatnonzero(removed)))
-    search("search_after_removal", index, truth_left)
-    return steps
-
-
-# ------------------------------------------------------------------------------------------------------------------
 # What is printed
 
 
@@ -359,24 +323,18 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=None, help="default: 50,000; a million with --million")
-    parser.add_argument("--dimension", type=int, default=None, help="default: 2,048; 64 with --million")
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--queries", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--exact", action="store_true", help="exact search and faiss flat instead of the graphs")
-    parser.add_argument("--million", action="store_true", help="one index of a million 64-d vectors through its life")
     options = parser.parse_args()
-    rows = options.rows if options.rows is not None else 1_000_000 if options.million else 50_000
-    dimension = options.dimension if options.dimension is not None else 64 if options.million else 2048
+    rows, dimension = options.rows, options.dimension
     if min(dimension, options.queries, options.rounds, options.threads) < 1 or rows < K:
         parser.error(f"--rows must be at least {K}, the other numbers at least 1")
     described = machine()  # before the measurement, whose own load it must not show
     with mistakes_in_one_line():
-        if options.million:
-            steps = million(rows, dimension, threads=options.threads)
-            print(json.dumps({"machine": described, "threads": options.threads, "million": steps}))
-            return
         from semblance.gallery.exact import search_exact
 
         vectors = clustered(rows, dimension, seed=0)

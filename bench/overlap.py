@@ -44,7 +44,7 @@ def measure(model: str, *, num_images: int, rounds: int, threads: int, streams: 
     single_threaded()
     rates: dict[str, list[float]] = {"decode": [], "inference": [], "build": []}
     with tempfile.TemporaryDirectory() as scratch:
-        source = FileSource(_photographs(Path(scratch), num_images))
+        source = FileSource(unpack_photographs(Path(scratch), num_images))
         for number in range(rounds):
             start = time.perf_counter()
             results = work_ahead(
@@ -77,7 +77,7 @@ def measure(model: str, *, num_images: int, rounds: int, threads: int, streams: 
     }
 
 
-def _photographs(folder: Path, count: int) -> list[Path]:
+def unpack_photographs(folder: Path, count: int) -> list[Path]:
     """`count` JPEG files, spread over all classes, unpacked into `folder`."""
     archive = find_photographs()
     if archive is None:

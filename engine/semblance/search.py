@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from semblance.card import ModelCard
 from semblance.errors import InputError, ModelNotFound, SpaceMismatch
 from semblance.gallery import upkeep
-from semblance.gallery.build import Progress, add, build
+from semblance.gallery.build import IndexProgress, Progress, add, build
 from semblance.gallery.duplicates import Groups
 from semblance.gallery.export import export
 from semblance.gallery.folder import is_gallery
@@ -83,6 +83,7 @@ class Gallery:
         deterministic: bool = False,
         max_errors: int | None = None,
         progress: Progress | None = None,
+        index_progress: IndexProgress | None = None,
     ) -> Gallery:
         """Embed all of `source` into the gallery at `path` and open it; one that was begun there is carried on.
 
@@ -103,6 +104,7 @@ class Gallery:
             deterministic=deterministic,
             max_errors=max_errors,
             progress=progress,
+            index_progress=index_progress,
         )
         gallery = cls.open(path, encoder)
         gallery.report = report
@@ -120,14 +122,22 @@ class Gallery:
         workers: int | None = None,
         max_errors: int | None = None,
         progress: Progress | None = None,
+        index_progress: IndexProgress | None = None,
     ) -> BuildReport:
         """Embed the pictures of a further source into this gallery, or what is new and changed in one it has already.
 
         Options and errors are those of `gallery.build.add`; this object then shows the gallery as it is after it.
         """
-        pictures, path = open_pictures(source), self.vectors.path
-        self.report = add(pictures, self.encoder, path, workers=workers, max_errors=max_errors, progress=progress)
-        self.vectors = VectorGallery.open(path)
+        self.report = add(
+            open_pictures(source),
+            self.encoder,
+            self.vectors.path,
+            workers=workers,
+            max_errors=max_errors,
+            progress=progress,
+            index_progress=index_progress,
+        )
+        self.vectors = VectorGallery.open(self.vectors.path)
         return self.report
 
     def remove(
@@ -147,7 +157,7 @@ class Gallery:
         self.vectors = VectorGallery.open(self.vectors.path)
         return compacted
 
-    def rebuild(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+    def rebuild(self, *, progress: IndexProgress | None = None) -> int:
         """Build the index anew from the vectors; returns how many it covers. Raises GalleryError.
 
         A gallery whose index is damaged cannot be opened: for that one there is `gallery.upkeep.rebuild`.
@@ -260,6 +270,7 @@ def load_encoder(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    streams: int | None = 1,
     max_batch: int | None = None,
     warm_up: bool = True,
 ) -> Encoder:
@@ -269,7 +280,9 @@ def load_encoder(
     """
     name = vectors.card.name
     try:
-        return Encoder.load(name, backend=backend, threads=threads, max_batch=max_batch, warm_up=warm_up)
+        return Encoder.load(
+            name, backend=backend, threads=threads, streams=streams, max_batch=max_batch, warm_up=warm_up
+        )
     except ModelNotFound as error:
         raise ModelNotFound(
             f"gallery {vectors.path} was made with model {name!r} ({vectors.fingerprint[:12]}), which is neither "

@@ -64,24 +64,44 @@ def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
+Advance = Callable[[int, int | None], None]
+
+
 @contextmanager
-def progress_bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
+def progress_bar(unit: str) -> Iterator[Advance]:
     """A bar on stderr, as a function of (done, total) that appears with its first call; no bar where nobody looks.
 
     The function is also where a signal stops the command, should it have been lost elsewhere.
     """
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), _RateColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bar:
-        task = bar.add_task(unit, total=None, start=False, visible=False, first=None)
-
-        def advance(done: int, total: int | None) -> None:
-            check_signals()
-            if bar.tasks[0].fields["first"] is None:  # what an earlier run did is no speed of this one
-                bar.start_task(task)
-                bar.update(task, first=done, visible=True)
-            bar.update(task, completed=done, total=total)
-
+    with progress_bars(unit) as (advance,):
         yield advance
+
+
+@contextmanager
+def progress_bars(*units: str) -> Iterator[tuple[Advance, ...]]:
+    """Several of them, one below the other."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        _RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bar:
+        yield tuple(_advance(bar, unit) for unit in units)
+
+
+def _advance(bar: Progress, unit: str) -> Advance:
+    task = bar.add_task(unit, total=None, start=False, visible=False, first=None)
+
+    def advance(done: int, total: int | None) -> None:
+        check_signals()
+        if bar.tasks[task].fields["first"] is None:  # what an earlier run did is no speed of this one
+            bar.start_task(task)
+            bar.update(task, first=done, visible=True)
+        bar.update(task, completed=done, total=total)
+
+    return advance
 
 
 class _RateColumn(ProgressColumn):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ from semblance.cli.console import (
     OwnModel,
     Threads,
     print_json,
-    progress_bar,
+    progress_bars,
     say,
     show,
 )
@@ -37,6 +37,10 @@ Place = Annotated[
         help="A folder of pictures, of tar or of Parquet files; a .tar, .parquet, .csv, .txt, .npy, idx or image file; "
         "- for a list of paths on standard input; a gallery, whose pictures are embedded again; or fashion-mnist.",
     ),
+]
+Streams = Annotated[
+    int | None,
+    typer.Option(min=1, help="Batches embedded at a time, which share the threads. Default: as many as pay."),
 ]
 Workers = Annotated[int | None, typer.Option(min=0, help="Decoding threads. Default: all this process may use.")]
 MaxErrors = Annotated[int | None, typer.Option(min=0, help="Stop after this many unusable pictures. Default: never.")]
@@ -56,6 +60,7 @@ def embed(
     model: Model = "siamese",
     backend: Backend = "auto",
     threads: Threads = None,
+    streams: Streams = None,
     workers: Workers = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Largest batch. Default: by the model's input.")] = None,
     shard_rows: Annotated[
@@ -88,6 +93,7 @@ def embed(
     from semblance.card import read_card
     from semblance.gallery.build import begun
     from semblance.gallery.index_options import IndexOptions
+    from semblance.gallery.writer import locked
     from semblance.inference.encoder import Encoder
     from semblance.inference.models import find_model
     from semblance.search import Gallery, open_pictures
@@ -105,15 +111,19 @@ def embed(
     card = read_card(find_model(model))
     before = begun(out, card, opened.name, **shaping)  # type: ignore[arg-type]
     if before is not None and _is_done(before):
+        with suppress(GalleryError), locked(out):
+            pass  # a run that was killed after its last commit left its lock
         report = _nothing_done(before, time.perf_counter() - start)
         _print_report(out, report, as_json, model=card.name, runs_on=None)
         return
     if before is not None:
         say(f"{out} is unfinished: carrying on after {before.parts[0].num_items:,} pictures of {opened.name}")
     with _told(out):
-        encoder = Encoder.load(model, backend=backend, threads=threads, max_batch=batch, workers=workers)
+        encoder = Encoder.load(
+            model, backend=backend, threads=threads, streams=streams, max_batch=batch, workers=workers
+        )
         say(f"{encoder.card.name}: {encoder.description}")
-        with progress_bar("images") as progress:
+        with progress_bars("images", "images indexed") as (progress, index_progress):
             gallery = Gallery.build(
                 opened,
                 encoder,
@@ -121,6 +131,7 @@ def embed(
                 workers=workers,
                 max_errors=0 if strict else max_errors,
                 progress=progress,
+                index_progress=index_progress,
                 **shaping,  # type: ignore[arg-type]
             )
     assert gallery.report is not None  # this very call built it
@@ -133,6 +144,7 @@ def add(
     model: OwnModel = None,
     backend: Backend = "auto",
     threads: Threads = None,
+    streams: Streams = None,
     workers: Workers = None,
     max_errors: MaxErrors = None,
     strict: Strict = False,
@@ -154,13 +166,19 @@ def add(
     vectors = VectorGallery.open(gallery)
     batch = vectors.manifest.options["batch"]
     if model is None:
-        encoder = load_encoder(vectors, backend=backend, threads=threads, max_batch=batch)
+        encoder = load_encoder(vectors, backend=backend, threads=threads, streams=streams, max_batch=batch)
     else:
-        encoder = Encoder.load(model, backend=backend, threads=threads, max_batch=batch)
+        encoder = Encoder.load(model, backend=backend, threads=threads, streams=streams, max_batch=batch)
     target = Gallery(vectors, encoder)
     say(f"{encoder.card.name}: {encoder.description}")
-    with _told(gallery), progress_bar("images") as progress:
-        report = target.add(opened, workers=workers, max_errors=0 if strict else max_errors, progress=progress)
+    with _told(gallery), progress_bars("images", "images indexed") as (progress, index_progress):
+        report = target.add(
+            opened,
+            workers=workers,
+            max_errors=0 if strict else max_errors,
+            progress=progress,
+            index_progress=index_progress,
+        )
     _print_report(gallery, report, as_json, model=encoder.card.name, runs_on=encoder.description)
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import GalleryError, InputError, SpaceMismatch
@@ -36,6 +38,7 @@ from semblance.inputs.sources import Item, Source, num_items
 from semblance.options import checked_count
 
 Progress = Callable[[int, int | None], None]  # items done, and of how many, where that is known
+IndexProgress = Callable[[int, int], None]
 
 SHARD_ROWS = 8192  # at 2,048-d a shard is 64 MB: lost work after a kill stays small, and so does the number of files
 _SHARD_BYTES = 1 << 28  # wider vectors get shorter shards, whose embeddings fit into one Parquet page
@@ -55,6 +58,7 @@ def build(
     deterministic: bool = False,
     max_errors: int | None = None,
     progress: Progress | None = None,
+    index_progress: IndexProgress | None = None,
 ) -> BuildReport:
     """Embed every picture of `source` into the gallery at `path`.
 
@@ -63,7 +67,8 @@ def build(
     `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
     encoder's largest, `shard_rows` to 8,192, or fewer for wide vectors. `deterministic` indexes with one thread, so
     that the index too is the same to the byte. More than `max_errors` unusable pictures end the run.
-    `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it.
+    `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it;
+    `index_progress(done, total)` as images are indexed.
     Raises GalleryError where something is in the way, another process writes, the disk refuses, the source is not what
     it was, no picture is usable or too many are not; InputError for options that cannot be; and whatever the source
     and the encoder raise. What was committed stays; where nothing was, nothing is left behind.
@@ -83,7 +88,8 @@ def build(
             writer = GalleryWriter(path, manifest)
             with writing(path):
                 writer.tidy()
-            return _take(writer, manifest.parts[0], source, encoder, workers, max_errors, progress, start)
+            part = manifest.parts[0]
+            return _take(writer, part, source, encoder, workers, max_errors, progress, index_progress, start)
         except BaseException:
             if _is_barren(path):
                 remove_folder(path, missing)
@@ -124,6 +130,7 @@ def add(
     workers: int | None = None,
     max_errors: int | None = None,
     progress: Progress | None = None,
+    index_progress: IndexProgress | None = None,
 ) -> BuildReport:
     """Embed the pictures of a further `source` into the finished gallery at `path`, by the gallery's own options.
 
@@ -146,7 +153,7 @@ def add(
             )
         if manifest.next_key == LARGEST_KEY:
             raise GalleryError(f"{path} has no keys left above {LARGEST_KEY - 1}; build a new gallery")
-        return _take(writer, part, source, encoder, workers, max_errors, progress, start)
+        return _take(writer, part, source, encoder, workers, max_errors, progress, index_progress, start)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -161,6 +168,7 @@ def _take(
     workers: int,
     max_errors: int | None,
     progress: Progress | None,
+    index_progress: IndexProgress | None,
     start: float,
 ) -> BuildReport:
     """Embed what is left of `source`, then bring the index up to date."""
@@ -168,7 +176,7 @@ def _take(
     times, card, options = Times(), encoder.card, writer.manifest.options
     num_before, num_images_before = part.num_items, len(writer)
     num_errors_before = _num_errors(writer, part)
-    known = _known(writer, part)
+    known, listed = _known(writer, part), _listed(writer, part)
     limits = Limits(**options["limits"])
     total = num_items(source)
 
@@ -187,7 +195,7 @@ def _take(
     def write(shard: Shard) -> None:
         nonlocal taken
         taken = replace(taken, num_items=taken.num_items + shard.num_items)
-        _write(writer, shard, taken, card)
+        _write(writer, shard, taken, card, listed)
 
     if not part.is_complete:
         items = enumerate(source)
@@ -208,9 +216,10 @@ def _take(
             raise GalleryError(_too_many(writer, max_errors)) from None
         if not len(writer):
             raise GalleryError(_nothing_usable(source, writer))
-        writer.finish(replace(taken, is_complete=True))
     with times.measured("index"):
-        writer.update_index(threads=available_threads())
+        writer.update_index(threads=available_threads(), progress=index_progress)
+    if not part.is_complete:  # last of all: a part that is complete is not carried on but looked through again
+        writer.finish(replace(taken, is_complete=True))
     return make_report(
         times,
         num_images=len(writer),
@@ -221,8 +230,10 @@ def _take(
     )
 
 
-def _write(writer: GalleryWriter, shard: Shard, part: Part, card: ModelCard) -> None:
-    """Commit what can be stored; the rest becomes error rows."""
+def _write(
+    writer: GalleryWriter, shard: Shard, part: Part, card: ModelCard, listed: Collection[tuple[str, str]]
+) -> None:
+    """Commit what can be stored; the rest becomes error rows, but for those that are `listed` already."""
     manifest = writer.manifest
     vector_type = manifest.options["vector_type"]
     columns = manifest.columns
@@ -239,6 +250,7 @@ def _write(writer: GalleryWriter, shard: Shard, part: Part, card: ModelCard) -> 
             errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
         else:
             keep.append(number)
+    errors = [error for error in errors if (error.uri, error.message) not in listed]
     errors.sort(key=lambda error: error.key)
     writer.append([shard.rows[number] for number in keep], stored[keep], errors=errors, part=part)
 
@@ -291,16 +303,29 @@ def _num_errors(writer: GalleryWriter, part: Part) -> int:
 
 def _known(writer: GalleryWriter, part: Part) -> Mapping[str, tuple[int, str]]:
     """Key and sha256 of the pictures that older parts of the same source gave, by uri."""
-    older = [each for each in writer.manifest.parts if each.source == part.source and each.first_key < part.first_key]
-    if not older:
-        return {}
-    is_known = np.zeros(len(writer.keys), np.bool_)
-    for each in older:
-        is_known |= (writer.keys >= each.first_key) & (writer.keys < each.first_key + each.num_items)
+    is_known = _is_of_older(writer, part, writer.keys)
     rows = np.flatnonzero(is_known & writer.alive)
+    if not len(rows):
+        return {}
     columns = writer.rows.columns(["uri", "sha256"]).take(rows)
     uris, hashes = columns.column("uri").to_pylist(), columns.column("sha256").to_pylist()
     return dict(zip(uris, zip(writer.keys[rows].tolist(), hashes, strict=True), strict=True))
+
+
+def _listed(writer: GalleryWriter, part: Part) -> set[tuple[str, str]]:
+    """Names and messages of the pictures that older parts of the same source found unusable."""
+    is_listed = _is_of_older(writer, part, writer.errors.column("key").to_numpy())
+    errors = writer.errors.filter(pa.array(is_listed))
+    return set(zip(errors.column("uri").to_pylist(), errors.column("message").to_pylist(), strict=True))
+
+
+def _is_of_older(writer: GalleryWriter, part: Part, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of `keys` [n] older parts of the same source gave: [n] bool."""
+    found = np.zeros(len(keys), np.bool_)
+    for each in writer.manifest.parts:
+        if each.source == part.source and each.first_key < part.first_key:
+            found |= (keys >= each.first_key) & (keys < each.first_key + each.num_items)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -101,10 +101,10 @@ def _syntax_tree(connection: DuckDBPyConnection, expression: str) -> dict[str, A
 
 
 def _check_function(node: Mapping[str, Any]) -> None:
-    name, schema = node["function_name"], node.get("schema")
+    name, schema = _cut(node["function_name"]), _cut(node.get("schema") or "")
     if schema:
         raise InputError(f"where calls {schema}.{name}; write {name}({schema}) where {schema} is a column")
-    if name not in _FUNCTIONS:
+    if node["function_name"] not in _FUNCTIONS:
         raise InputError(f"where calls {name}, which no condition may; there are {', '.join(sorted(_FUNCTIONS))}")
 
 
@@ -112,7 +112,9 @@ def _resolve(parts: Sequence[str], names: Sequence[str]) -> str:
     """The column that `parts`, with dots between them, mean: that of this name, or the only one in another case."""
     name = ".".join(parts)
     if len(parts) > 1:
-        raise InputError(f"where names {name}, a part of something; a column of that name is {quoted(name)}")
+        raise InputError(
+            f"where names {_cut(name)}, a part of something; a column of that name is {quoted(_cut(name))}"
+        )
     if name in names:
         return name
     alike = [column for column in names if folded(column) == folded(name)]
@@ -122,7 +124,9 @@ def _resolve(parts: Sequence[str], names: Sequence[str]) -> str:
         raise InputError(f"where names {name!r}, which may be any of {alike}; write one of them as it is")
     close = get_close_matches(name.casefold(), [column.casefold() for column in names], n=1)
     meant = next((f"did you mean {_as_written(column)}? " for column in names if [column.casefold()] == close), "")
-    raise InputError(f"where names {name!r}, which is no column; {meant}{offer(names)}; text stands in single quotes")
+    raise InputError(
+        f"where names {_cut(name)!r}, which is no column; {meant}{offer(names)}; text stands in single quotes"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -149,9 +153,13 @@ def folded(name: str) -> bytes:
 
 def shortened(text: str) -> str:
     """As it is, for a message of one line."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(_cut(text))
 
 
 def first_line(problem: object) -> str:
-    """Of what may point at the place in further lines."""
-    return str(problem).strip().partition("\n")[0]
+    """Of what may point at the place in further lines, and repeat what was written."""
+    return _cut(str(problem).strip().partition("\n")[0], 300)
+
+
+def _cut(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."

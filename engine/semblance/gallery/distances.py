@@ -14,7 +14,9 @@ from semblance.errors import InputError
 
 Doubles = NDArray[np.float64]
 
-CACHED_VALUES = 1 << 18  # float64 values worked on at once, so that they stay in cache
+# float64 values worked on at once, so that they stay in cache and the allocator keeps their pages. Measured, 20
+# candidates of 64-d rescored: 18 us a query with 2**18, 5 with 2**17, 6 to 8 with fewer; at 2,048-d fewer only cost.
+CACHED_VALUES = 1 << 17
 
 
 def squared_distances(left: Doubles, right: Doubles) -> Doubles:

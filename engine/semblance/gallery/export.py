@@ -119,6 +119,7 @@ def _write_index(gallery: VectorGallery, out: Path, threads: int) -> None:
     def write(aside: Path) -> None:
         _row_index(gallery, threads).save(aside)
         index: Any = Index.restore(aside, view=False)
+        index.metric = gallery.card.metric  # ours compares by dot product, which is true of unit queries only
         rows = np.flatnonzero(gallery.alive).astype(np.uint64)
         # by way of numbers that are neither rows nor keys, or a row would get a key that is another row's number
         for before, after in ((rows, rows + _ABOVE_ALL), (rows + _ABOVE_ALL, gallery.keys.astype(np.uint64))):

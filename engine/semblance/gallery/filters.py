@@ -72,7 +72,7 @@ def matching(paths: Sequence[Path], where: str, *, time_limit_sec: float = TIME_
             return found
         schema = _opened(paths[0], pq.read_schema)
         names = columns_of(tree, schema.names)
-        stream = _Stream(paths, counts, [schema.field(name).remove_metadata() for name in names])
+        stream = _Stream(paths, counts, [pa.field(name, _readable(schema.field(name).type)) for name in names])
         timer = threading.Timer(time_limit_sec, connection.interrupt)
         timer.start()
         try:
@@ -145,6 +145,15 @@ class _Stream:
         with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
             for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
                 yield batch.num_rows, [batch.column(field.name).cast(field.type) for field in self._fields]
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    """The type itself, or what a column of it is read as where DuckDB has no such type: floats for half floats."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_readable(kind.value_type), kind.list_size)
+    return kind
 
 
 def _opened(path: Path, read: Callable[[Path], Any]) -> Any:

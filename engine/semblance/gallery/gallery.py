@@ -25,14 +25,13 @@ from semblance.gallery.index_options import oversampled
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.removed import read_alive
 from semblance.gallery.rescore import rescore
-from semblance.gallery.rows import Rows
+from semblance.gallery.rows import Rows, as_keys
 
 Queries = NDArray[np.float32]
 
 # Up to here comparing with every matching row is faster than widening the index's answer until enough of it matches
 _EXACT_UP_TO = 20_000
 _GATHERED_ROWS = 8192
-_SPARE = 8  # candidates beside those wanted: half floats put a few of the last places in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,8 @@ class VectorGallery:
             if not manifest.is_complete:
                 raise GalleryError(
                     f"{path} is unfinished: {manifest.num_images} images of {manifest.parts[0].source} so far; "
-                    "the command that began it carries on from there"
+                    "the command that began it carries on from there, or "
+                    f"`semblance rebuild {path}` indexes what is there"
                 )
             return cls(path, manifest, rows, alive, None)
         return cls(path, manifest, rows, alive, open_index(path, manifest))
@@ -142,7 +142,7 @@ class VectorGallery:
 
     def rows_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """The position in `keys`, `uris`, `labels` of each key, int64 of the same shape. Raises InputError."""
-        keys = np.asarray(keys, np.int64)
+        keys = as_keys(keys)
         order, ordered = self._key_order
         at = np.searchsorted(ordered, keys)
         known = at < len(ordered)
@@ -267,7 +267,7 @@ class VectorGallery:
         that did not do.
         """
         share = max(passing.mean(), 1 / len(passing)) if len(passing) else 1.0
-        asked = int(np.ceil((oversampled(wanted, index.dtype, len(index)) + _SPARE) / share)) if wanted else 0
+        asked = int(np.ceil(oversampled(wanted, index.dtype, len(index)) / share)) if wanted else 0
         while wanted:
             asked = min(asked, len(index))
             if asked < wanted or asked > _EXACT_UP_TO:

@@ -24,13 +24,12 @@ def open_index(gallery: Path, manifest: Manifest, *, mmap: bool = True) -> Vecto
         index = VectorIndex.open(
             path,
             sha256=manifest.index.sha256,
+            expansion_add=manifest.options["index"]["expansion_add"],
             expansion_search=manifest.options["index"]["expansion_search"],
             mmap=mmap,
         )
     except GalleryError as error:
         raise GalleryError(f"{error}; {remedy}") from error
-    except (OSError, RuntimeError) as error:  # the latter is all that USearch says
-        raise GalleryError(f"index {path} cannot be read ({error}); {remedy}") from error
     if (index.dimension, index.metric) != (manifest.card.dimension, manifest.card.metric):
         raise GalleryError(
             f"{path} indexes {index.dimension}-d vectors by {index.metric}, the manifest says "

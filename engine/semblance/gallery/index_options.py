@@ -1,7 +1,7 @@
 """How the approximate index is built: its options, and the number type that holds the vectors well.
 
 In: what a caller asks for, and the vectors [N, D] float32. Out: checked options and one of four number types. A type
-that is asked for is taken or refused; one that is not asked for is chosen by what half floats would lose.
+that is asked for is taken or refused; one that is not asked for is chosen by what bytes, or half floats, would lose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
-from semblance.gallery.pieces import Blocks, as_blocks, pieces, prepared
+from semblance.gallery.codes import code_factor, kept_neighbours
+from semblance.gallery.pieces import Blocks, as_blocks, check_alive, num_rows, pieces, prepared
 from semblance.options import checked_count
 
 IndexType = Literal["f32", "f16", "bf16", "i8"]
@@ -31,11 +32,17 @@ _HALF_SMALL = 2.0**-10  # below this half floats have fewer bits left than bf16
 _ROW_LOSS = 2.0**-10
 _SPREAD_LOSS = 2.0**-9
 
-# How many times k candidates to take from an index before the stored vectors decide. Measured, 50,000 x 2,048-d
-# unit vectors about 1,000 centres, cosine, connectivity 16, expansion 128/64, recall@10 of i8 after rescoring
-#   k .981   1.2 k .9994   1.5 k 1.0000   2 k 1.0000         (bf16 without: .9954)
-# with .53 of bf16's memory; at 100,000 x 64-d k .984, 1.2 k .9996, 2 k 1.0000. The other types keep their own order.
+# How many candidates to take from an index before the stored vectors decide: this many times k, and a few beside, since
+# half floats too put the last places in another order. Measured, 50,000 x 2,048-d unit vectors about 1,000 centres,
+# cosine, connectivity 16, expansion 128/64, recall@10 of i8 after rescoring
+#   k .981   1.2 k .9994   1.5 k 1.0000   2 k 1.0000
 _OVERSAMPLE: dict[IndexType, float] = {"i8": 2.0}
+_SPARE = 8
+
+# Bytes are chosen where these rows keep this share of their neighbours, i.e. lose one of 640 at most
+_SAMPLE_ROWS = 64
+_SAMPLE_K = 10
+_KEPT = 0.998
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +63,24 @@ class IndexOptions:
 
 
 def oversampled(k: int, dtype: IndexType, available: int) -> int:
-    """How many candidates an index of `dtype` is asked for, of those `available`, so that rescoring finds the best k.
-
-    k itself where the type orders neighbours well enough to go without.
-    """
-    return max(k, min(available, math.ceil(k * _OVERSAMPLE.get(dtype, 1.0))))
+    """How many candidates an index of `dtype` is asked for, of `available`, so that rescoring finds the best k."""
+    return min(available, max(k + _SPARE, math.ceil(k * _OVERSAMPLE.get(dtype, 1.0))))
 
 
 def choose_type(
-    vectors: Blocks | NDArray[np.floating], metric: Metric, alive: NDArray[np.bool_] | None = None
+    vectors: Blocks | NDArray[np.floating],
+    metric: Metric,
+    alive: NDArray[np.bool_] | None = None,
+    *,
+    is_rescored: bool = False,
 ) -> IndexType:
     """The fastest type that holds `vectors` (blocks [n, D], finite) well: f16, or f32 where half floats lose too much.
 
-    Under "cos" vectors are indexed at unit length, where half floats always do.
+    Under "cos" vectors are indexed at unit length, where half floats always do. With `is_rescored` the stored vectors
+    decide among candidates (`oversampled`), and bytes are chosen under "cos" where a sample keeps its neighbours.
     """
     if metric == "cos":
-        return "f16"
+        return "i8" if is_rescored and _bytes_do(as_blocks(vectors), alive) else "f16"
     lost_sum, largest, count = 0.0, 0.0, 0
     shift = total = squares = np.float64(0)
     for at, values in pieces(as_blocks(vectors), alive=alive):
@@ -91,6 +100,22 @@ def choose_type(
         return "f16"
     spread_sum = float(squares - (np.asarray(total) ** 2).sum() / count)
     return "f16" if largest >= _HALF_SMALL and lost_sum <= _SPREAD_LOSS**2 * spread_sum else "f32"
+
+
+def _bytes_do(blocks: Blocks, alive: NDArray[np.bool_] | None) -> bool:
+    total = check_alive(alive, num_rows(blocks))
+    if total == 0:
+        return False
+    kept = kept_neighbours(
+        blocks,
+        "cos",
+        code_factor(blocks, "cos", alive),
+        k=_SAMPLE_K + 1,  # itself
+        candidates=oversampled(_SAMPLE_K, "i8", total) + 1,
+        sample=_SAMPLE_ROWS,
+        alive=alive,
+    )
+    return kept >= _KEPT
 
 
 def check_type(

@@ -7,8 +7,13 @@ put with the nearest of some of the others, drawn evenly, which costs one small 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
+
+from semblance.card import Metric
+from semblance.gallery.pieces import Blocks, Piece, pieces, prepared
 
 # Measured, queries/s by number of pivots (none, 100, 400, 1,000), 100,000 x 64-d about 1,000 centres, 10,000 queries:
 #   f16 at ef 20  21,400 27,800 29,300 33,400      i8 at ef 64  15,100 20,000 23,100 26,300
@@ -16,6 +21,7 @@ _PRODUCTS = 1 << 16  # per vector, so that the order costs little beside the wal
 _MOST_PIVOTS = 1024
 _PER_PIVOT = 8  # vectors, on average: with fewer there is nothing left to follow each other
 _ROWS = 4096  # scored together
+_WINDOW_VALUES = 1 << 24  # 64 MB
 
 
 def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -32,3 +38,33 @@ def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             part = slice(start, start + _ROWS)
             nearest[part] = (vectors[part] @ pivots.T - halves).argmax(axis=1)
     return np.argsort(nearest, kind="stable")
+
+
+def windows(
+    blocks: Blocks,
+    metric: Metric,
+    *,
+    alive: NDArray[np.bool_] | None = None,
+    first_row: int = 0,
+    is_first_short: bool = False,
+) -> Iterator[Piece]:
+    """The prepared vectors of blocks and their rows, as `pieces` has them, many at a time and each window in order.
+
+    With `is_first_short` the first window is a single piece. Raises InputError as `prepared` does.
+    """
+    waiting: list[Piece] = []
+    num_values, most = 0, 0 if is_first_short else _WINDOW_VALUES
+    for rows, values in pieces(blocks, alive=alive, first_row=first_row):
+        waiting.append((rows, prepared(values, metric, "vectors", rows)))
+        num_values += values.size
+        if num_values >= most:
+            yield _joined(waiting)
+            waiting, num_values, most = [], 0, _WINDOW_VALUES
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[Piece]) -> Piece:
+    rows, vectors = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = by_neighbourhood(vectors)
+    return rows[order], vectors[order]

@@ -26,6 +26,8 @@ from semblance.gallery.distances import (
 from semblance.options import checked_count
 
 Rows = NDArray[np.int64]
+_LEAST_QUERIES = 6  # worked on together: below, what a call costs outweighs what the cache gives
+
 Gather = Callable[[Rows], NDArray[np.floating]]  # row numbers [n] -> stored vectors [n, D], float32 or float16
 
 
@@ -53,7 +55,7 @@ def rescore(
             queries[part], candidates[part], gather, k, metric, part.start
         )
 
-    step = max(1, CACHED_VALUES // (num_candidates * queries.shape[1]))
+    step = max(_LEAST_QUERIES, CACHED_VALUES // (num_candidates * queries.shape[1]))
     parts = [slice(start, start + step) for start in range(0, len(queries), step)]
     if threads == 1 or len(parts) == 1:
         for part in parts:

@@ -12,9 +12,10 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from semblance.gallery.manifest import Manifest
+from semblance.errors import InputError
+from semblance.gallery.manifest import LARGEST_KEY, Manifest
 from semblance.gallery.mapped import MappedTable, damaged
 
 _BLOCK_BYTES = 1 << 26  # a shard of 8,192 rows of 2,048 floats is one block
@@ -67,6 +68,19 @@ class Rows:
         if table.dimension != self.dimension:
             raise damaged(table.path, f"its embeddings have {table.dimension} dimensions, the model {self.dimension}")
         return table
+
+
+def as_keys(keys: ArrayLike) -> NDArray[np.int64]:
+    """Keys as int64, of the shape they have. Raises InputError for what is no integer of 64 bits.
+
+    numpy would cut 2.5 to 2 and wrap 2**64 - 1 to -1, which may be other pictures' keys.
+    """
+    given = np.asarray(keys)
+    if given.size == 0:
+        return given.astype(np.int64)
+    if given.dtype.kind not in "iu" or (given.dtype.kind == "u" and given.max() > LARGEST_KEY):
+        raise InputError(f"keys must be integers of 64 bits, are {given.dtype}: {given.flat[0]!r} and so on")
+    return given.astype(np.int64)
 
 
 class Blocks(Sequence[NDArray[np.floating[Any]]]):

@@ -193,7 +193,7 @@ def _read(path: Path, source: Any, names: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(source, memory_map=False, page_checksum_verification=True) as file:
             table = file.read(columns=list(names), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # a name that is no text any more is a ValueError
         raise damaged(path, error) from error
     if missing := sorted(set(names) - set(table.column_names)):
         raise damaged(path, f"it has no columns {missing}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.manifest import Manifest
+from semblance.gallery.rows import as_keys
 from semblance.gallery.writer import GalleryWriter
 
 
@@ -38,9 +39,9 @@ def choose(
     """The keys [n] int64, in the order of the rows, of the pictures that a key, a uri or the condition `where` names.
 
     Keys and uris that are not in the gallery name nothing; a uri that two sources share names both pictures. Raises
-    InputError for a `where` that is no condition.
+    InputError for a key that is no integer of 64 bits and for a `where` that is no condition.
     """
-    chosen = np.isin(gallery.keys, np.asarray(keys, np.int64))
+    chosen = np.isin(gallery.keys, as_keys(keys))
     if uris:
         wanted = set(uris)
         chosen |= np.array([uri in wanted for uri in gallery.uris], np.bool_)

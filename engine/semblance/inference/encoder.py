@@ -45,7 +45,7 @@ class Encoder:
         *,
         backend: str = "auto",
         threads: int | None = None,
-        streams: int = 1,
+        streams: int | None = 1,
         max_batch: int | None = None,
         workers: int | None = None,
         warm_up: bool = True,
@@ -54,8 +54,8 @@ class Encoder:
 
         `threads` work inside the model and `workers` decode (default for both: all this process may use). `streams`
         of them share the threads, each with a batch of its own: one answers a single batch soonest, one for each
-        thread embeds the most in the long run, since no thread then waits for another. With `warm_up` every batch size
-        that can occur is met now and not under load.
+        thread embeds the most in the long run, since no thread then waits for another; None takes as many as pay. With
+        `warm_up` every batch size that can occur is met now and not under load.
         Raises ModelNotFound, CardError, ModelError, BackendError, RuntimeMissing, InputError.
         """
         session = Session(find_model(model), backend=backend, threads=threads, streams=streams, max_batch=max_batch)

@@ -42,21 +42,25 @@ class Session:
         *,
         backend: str = "auto",
         threads: int | None = None,
-        streams: int = 1,
+        streams: int | None = 1,
         max_batch: int | None = None,
     ) -> None:
         """Load the ONNX file `model`.
 
         `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
-        are at least 1, else InputError. They are shared out among `streams`, at most one for each
-        thread. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
+        are at least 1, else InputError. Threads are shared out among `streams`, at most one for each thread; None: as
+        many as embed the most in the long run. Raises ModelNotFound, ModelError, CardError, BackendError,
+        RuntimeMissing.
         """
         threads = available_threads() if threads is None else checked_count("threads", threads)
         self.card = read_card(model)
         max_batch = self._default_max_batch() if max_batch is None else checked_count("max_batch", max_batch)
-        self.streams = min(threads, checked_count("streams", streams))
+        streams = backends.bulk_streams(backend, threads) if streams is None else checked_count("streams", streams)
+        self.streams = min(threads, streams)
         self._runner = backends.load(model, backend, threads=threads // self.streams)
         self.description = self._runner.description
+        if self.streams > 1:
+            self.description += f" in each of {self.streams} streams"
         self.buckets = _buckets(max_batch)
         self._check_graph(model)
 

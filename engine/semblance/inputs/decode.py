@@ -4,14 +4,15 @@ In: a file, encoded bytes or an array. Out: pixels in the colours a model eats. 
 
     formats        JPEG, PNG, WebP, TIFF, BMP, GIF, PBM/PGM/PPM, and AVIF where OpenCV was built with it; the content
                    decides, a file's name does not; any other is refused
-    limits         a file's bytes, then the pixels its header declares, before anything is decoded; pixels that are
-                   not as many as declared are refused
+    limits         a file's bytes, then the pixels its header declares, before anything is decoded; those of 16 bits in
+                   colour, of an AVIF, an animated WebP and a CMYK JPEG count twice, since these take more memory;
+                   pixels that are not as many as declared are refused
     orientation    applied, so the pixels stand as a viewer shows them: EXIF's of JPEG, PNG, WebP and TIFF, with an
                    alpha channel or without, and AVIF's own turns and mirrors
     colour         RGB order; RGB to grey by 0.299 R + 0.587 G + 0.114 B; grey to RGB by repetition; palettes are
                    looked up; colour profiles are not applied
-    CMYK           red is (255 - C) (255 - K) / 255, and so on; a JPEG's is stored inverted where it has Adobe's marker
-                   and only there (one without takes Pillow)
+    CMYK           red is (255 - C) (255 - K) / 255, and so on, to within 2; a JPEG's is stored inverted where it has
+                   Adobe's marker and only there (one without takes Pillow)
     transparency   laid over white, also a palette's, a grey's and a single transparent colour; of a BMP where its
                    header has a mask for alpha; of a TIFF that is RGBA, other TIFFs with alpha are refused
     bits           1 to 8 are scaled to 8; 16 by 255 / 65535, rounded; an AVIF's 10 and 12 by its decoder; pixels that
@@ -19,7 +20,7 @@ In: a file, encoded bytes or an array. Out: pixels in the colours a model eats. 
     several frames the first of a GIF, WebP, AVIF or TIFF; of an animated PNG the still picture that it is elsewhere
     layers of scan interlaced and progressive pictures as any other, once complete
     damage         cut short is refused in every format, what follows the end of a picture is ignored; flipped bits
-                   are refused where the format or its decoder notices (PNG always; JPEG and plain TIFF or BMP cannot)
+                   are refused where OpenCV notices (PNG always; of a JPEG, TIFF, BMP or PNM it does not)
     arrays         uint8 [H, W], [H, W, 1] or [H, W, 3] RGB; nothing else is guessed at
     large JPEGs    with `Limits(is_scaled=True)` at 1/2, 1/4 or 1/8 of their size, if `reduce_to` says for what
 """
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from semblance.errors import ImageError, InputError
 from semblance.inputs.decoders import decode_stored, in_pieces, single_threaded
 from semblance.inputs.header import Header, read_header
-from semblance.inputs.limits import DEFAULT, Limits, check_bytes, check_pixels, read_file
+from semblance.inputs.limits import DEFAULT, Limits, check_bytes, check_pixels, read_file, room_for
 
 __all__ = ["Decoded", "Limits", "decode", "decode_measured", "read_file", "single_threaded"]
 
@@ -90,9 +91,10 @@ def decode_measured(
     else:
         raise ImageError(f"a picture cannot be a {type(content).__name__}; give a path, encoded bytes or a uint8 array")
     header = read_header(encoded, name)
-    check_pixels(header.height, header.width, name, limits)
+    num_pixels = check_pixels(header.height, header.width, name, limits, weight=header.weight)
     factor = _reduction(header, reduce_to) if limits.is_scaled and reduce_to else 1
-    pixels = _to_channels(_decode_bytes(encoded, header, name, factor), channels)
+    with room_for(num_pixels, limits):
+        pixels = _to_channels(_decode_bytes(encoded, header, name, factor), channels)
     if factor == 1:
         return Decoded(pixels, *pixels.shape[:2])
     is_turned = header.orientation >= 5
@@ -117,9 +119,11 @@ _TURNS: dict[int, Callable[[_Pixels], NDArray[np.generic]]] = {
 
 def _decode_bytes(encoded: bytes, header: Header, name: str, factor: int) -> _Pixels:
     """[H, W] or [H, W, 3] RGB, each side divided by `factor` and rounded up."""
-    stored = decode_stored(encoded, header, name, factor=factor)
-    eight = _to_8_bits(stored, (1 << header.bits) - 1, name)
-    opaque = _opaque_rgb(eight, is_premultiplied=header.alpha == "premultiplied")
+    # In one expression: a name for each step would keep its pixels in memory to the end
+    opaque = _opaque_rgb(
+        _to_8_bits(decode_stored(encoded, header, name, factor=factor), (1 << header.bits) - 1, name),
+        is_premultiplied=header.alpha == "premultiplied",
+    )
     if header.format == "TIFF" or header.orientation not in _TURNS:  # OpenCV turns a TIFF whatever it is told
         return opaque
     return _uint8(_TURNS[header.orientation](opaque))

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.errors import ImageError
+from semblance.inputs.formats.jpeg import without_notes
 from semblance.inputs.formats.png import only_pixels
+from semblance.inputs.formats.pnm import with_end_of_line
 from semblance.inputs.header import Header
 from semblance.inputs.limits import EXPECTED_FILE
 
@@ -28,6 +30,7 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }  # "grayscale" is the absence of the flag for colour
+_CLEANED = {"PNG": only_pixels, "PNM": with_end_of_line}  # of what OpenCV stumbles over
 _PIXELS_AT_ONCE = 1 << 16  # arithmetic on a whole picture would take several times its memory
 
 
@@ -41,7 +44,9 @@ def decode_stored(encoded: bytes, header: Header, name: str, *, factor: int = 1)
     if header.format == "JPEG" and header.color == "cmyk" and not header.has_adobe_marker:
         pixels = _plain_cmyk(encoded, name)
     else:
-        pixels = _by_opencv(only_pixels(encoded) if header.format == "PNG" else encoded, header, name, factor)
+        if header.format in _CLEANED:
+            encoded = _CLEANED[header.format](encoded)
+        pixels = _by_opencv(encoded, header, name, factor)
     height, width = -(-header.height // factor), -(-header.width // factor)
     if header.format == "TIFF" and header.orientation >= 5:  # OpenCV turns these whatever it is told
         height, width = width, height
@@ -96,21 +101,30 @@ def _by_opencv(encoded: bytes, header: Header, name: str, factor: int) -> NDArra
         )
     if header.transparent_grey is not None:
         pixels[pixels == header.transparent_grey] = 255 if pixels.dtype == np.uint8 else 65535
+    if header.format == "BMP" and header.bits < 8:
+        pixels = _with_low_bits(pixels, header.bits)
     if not is_rgb and pixels.ndim == 3:
         cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB, dst=pixels)
     return pixels
 
 
+def _with_low_bits(pixels: NDArray[Any], green_bits: int) -> NDArray[np.uint8]:
+    """[H, W, 3] of 5 bits, or 6 for green, which OpenCV leaves in the upper part of 8 -> white is 255."""
+    filled: NDArray[np.uint8] = pixels | pixels >> 5
+    filled[..., 1] = pixels[..., 1] | pixels[..., 1] >> green_bits
+    return filled
+
+
 def _plain_cmyk(encoded: bytes, name: str) -> NDArray[np.uint8]:
     """[H, W, 3] RGB of a CMYK JPEG without Adobe's marker, which OpenCV would take for inverted."""
     try:
-        from PIL import Image
+        from PIL.JpegImagePlugin import JpegImageFile  # Image.open would warn of large pictures, which were counted
     except ImportError as error:
         raise ImageError(
             f"{name}: a CMYK JPEG without Adobe's marker, which takes Pillow to read; pip install pillow, or convert it"
         ) from error
     try:
-        with Image.open(io.BytesIO(encoded), formats=["JPEG"]) as image:
+        with JpegImageFile(io.BytesIO(without_notes(encoded))) as image:  # and of EXIF that is damaged
             inverted = np.asarray(image)  # [H, W, 4]: Pillow takes every CMYK JPEG for Adobe's and inverts it
     except Exception as error:  # whatever it is, it is about this one file
         raise ImageError(f"{name}: Pillow refuses it ({error}); {EXPECTED_FILE}; replace or remove it") from error

@@ -108,7 +108,8 @@ def test_a_finished_gallery_is_left_alone_and_its_model_is_not_loaded(
 def test_too_many_errors_end_the_run_and_a_raised_limit_carries_it_on(
     run: Run, failure: Any, photos: Path, tiny_model: Any, tmp_path: Path
 ) -> None:
-    command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--shard-rows", 5)
+    command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--shard-rows", 5,
+               "--streams", 1, "--workers", 1, "--batch", 1)  # fmt: skip
     assert re.search("more than 0 pictures are unusable.*same command carries on", failure(*command, "--strict"))
     committed = Manifest.read(tmp_path / "g").num_images
     assert committed in (5, 10)

@@ -142,6 +142,16 @@ def test_no_column_but_those_of_the_files(paths: list[Path], name: str) -> None:
         matching(paths, f"{name} IS NOT NULL")
 
 
+def test_half_floats_which_duckdb_has_not(tmp_path: Path) -> None:
+    """A gallery may store its embeddings as such."""
+    values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float16)
+    halves = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 3)
+    content = pa.table({"key": np.arange(50), "embedding": halves, "half": pa.array(values[:, 0])})
+    paths = written(tmp_path / "g", [content, content])
+    expected = np.tile((values[:, 1] > 0.25) & (values[:, 0] < 1), 2)
+    np.testing.assert_array_equal(matching(paths, "embedding[2] > 0.25 AND half < 1"), expected)
+
+
 def test_all_odd_names_at_once(tmp_path: Path) -> None:
     names = ["row", "row_", "ROW__", "a", "a.b"]
     content = table(6, 0, **{name: pa.array(np.arange(6) + number) for number, name in enumerate(names)})

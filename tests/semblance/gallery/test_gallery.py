@@ -11,6 +11,7 @@ from semblance.errors import GalleryError, InputError
 from semblance.gallery.build import build
 from semblance.gallery.exact import search_exact
 from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.upkeep import choose, compact, remove
 from semblance.inputs.sources import ArraySource, Item
 from semblance.metrics import neighbour_overlap
 
@@ -156,3 +157,70 @@ def test_shards_of_another_gallery_are_refused(gallery_path: Path) -> None:
     (gallery_path / "shards/000001.parquet").write_bytes((gallery_path / "errors.parquet").read_bytes())
     with pytest.raises(GalleryError, match=r"000001\.parquet is damaged \(it has \d+ bytes, the manifest says \d+\)"):
         VectorGallery.open(gallery_path)
+
+
+def test_what_is_no_key_names_no_picture(gallery: VectorGallery, gallery_path: Path) -> None:
+    """2.5 is not cut to 2, nor 2**64 - 1 wrapped to -1."""
+    for keys in ([2.0], [2.5], ["2"], [2**63], np.array([2**64 - 1], np.uint64), [True]):
+        for use in (gallery.rows_of, gallery.vectors_of, lambda keys: choose(gallery, keys)):
+            with pytest.raises(InputError, match="keys must be integers of 64 bits"):
+                use(keys)
+        with pytest.raises(InputError, match="keys must be integers of 64 bits"):
+            remove(gallery_path, keys)
+    assert gallery.rows_of(np.array([7], np.uint64)).tolist() == [7]
+    assert gallery.vectors_of(np.empty(0, np.int64)).shape == (0, 16)
+    assert len(VectorGallery.open(gallery_path)) == 300
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_an_emptied_gallery_is_a_gallery_of_nothing(gallery_path: Path, compacted: bool) -> None:
+    remove(gallery_path, where="true")
+    if compacted:
+        compact(gallery_path, threads=1)
+    gallery = VectorGallery.open(gallery_path)
+    assert (len(gallery), gallery.uris, gallery.labels, gallery.keys.tolist()) == (0, [], [], [])
+    assert gallery.vectors.shape == (0, 16)
+    assert gallery.vectors_of(np.empty(0, np.int64)).shape == (0, 16)
+    assert gallery.matching("label = 'class 1'").shape == (0,)
+    assert gallery.describe()["images"] == 0
+    for exact in (True, False):
+        with pytest.raises(InputError, match=r"k must be an integer in 1\.\.0, the gallery's size, is 1"):
+            gallery.search(np.ones((1, 16), np.float32), k=1, exact=exact)
+    with pytest.raises(InputError, match=r"key 3 is not in .*, which has 0 pictures"):
+        gallery.rows_of(np.array([3]))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_conditions_leave_out_and_fill_up(gallery: VectorGallery, exact: bool) -> None:
+    """Of no picture, of one, of a few and of nearly all: min(k, matches) come, whatever the index finds."""
+    queries = gallery.vectors[:5] + 1
+    for where, passes in (
+        ("false", np.zeros(300, np.bool_)),
+        ("key = 17", gallery.keys == 17),
+        ("key < 0 OR key = 299", gallery.keys == 299),
+        ("label = 'class 1'", np.array([label == "class 1" for label in gallery.labels])),
+        ("label IS NULL", np.array([label is None for label in gallery.labels])),
+        ("key <> 5", gallery.keys != 5),
+        ("uri LIKE 'squares#%'", np.ones(300, np.bool_)),
+    ):
+        num = int(passes.sum())
+        found = gallery.search(queries, k=40, exact=exact, where=where)
+        count = min(40, num)
+        assert found.keys.shape == found.distances.shape == (5, 40)
+        assert found.counts.tolist() == [count] * 5
+        assert (found.keys[:, count:] == -1).all()
+        assert np.isinf(found.distances[:, count:]).all()
+        assert set(found.keys[:, :count].ravel()) <= set(gallery.keys[passes])
+        if count:
+            rows, distances = search_exact(queries, gallery.vectors[passes], k=count, metric="cos")
+            np.testing.assert_array_equal(found.keys[:, :count], gallery.keys[passes][rows])
+            np.testing.assert_array_equal(found.distances[:, :count], distances)
+
+
+def test_conditions_are_judged_once_and_never_mixed_up(gallery: VectorGallery) -> None:
+    """The last ones are kept; more than are kept give the same as asked anew."""
+    expected = {f"key % {n} = 1": int((gallery.keys % n == 1).sum()) for n in range(2, 24)}
+    for _ in range(2):
+        for where, num in expected.items():
+            assert gallery.search(gallery.vectors[:1], k=300, where=where).counts.tolist() == [num]
+    assert len(gallery._matching) <= 16

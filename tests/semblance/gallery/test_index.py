@@ -234,3 +234,222 @@ def test_rows_that_threads_lost_are_found_and_put_in_again() -> None:
     assert index.repair(others, threads=2) == 2
     assert len(index.lost(others, threads=2)) == 0
     assert len(index) == 20_000
+
+
+# What the library under it would do ---------------------------------------------------------------------------------
+# Each was met with USearch itself, and the wrapper decides or refuses it; where a version of USearch no longer does it,
+# the wrapper's promise still holds.
+
+DTYPES = ["f32", "f16", "bf16", "i8"]
+
+
+def unit(num: int, dimension: int = 16, seed: int = 0) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).standard_normal((num, dimension), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_the_number_type_is_named_whatever_the_machine_likes(tmp_path: Path) -> None:
+    """Left to itself, USearch takes bf16 where the processor has it, which costs recall."""
+    from usearch.index import Index
+
+    for metric in ("cos", "l2sq"):
+        assert VectorIndex.build(unit(50), metric=metric).dtype == "f16"
+        assert VectorIndex.build(unit(50) * np.float32(1e6), metric="l2sq").dtype == "f32"
+        for dtype in DTYPES:
+            index = VectorIndex.build(unit(50), metric=metric, dtype=dtype)  # type: ignore[arg-type]
+            written = index.save(tmp_path / "x.usearch")
+            assert VectorIndex.open(tmp_path / "x.usearch", sha256=written.sha256).dtype == dtype
+            assert str(Index.metadata(tmp_path / "x.usearch")["kind_scalar"]).lower().endswith(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+def test_no_row_comes_twice_and_none_that_was_removed(metric: str, dtype: str, tmp_path: Path) -> None:
+    """Also where rows came back under their numbers, and through a file."""
+    vectors = unit(300)
+    index = VectorIndex.build(vectors, metric=metric, dtype=dtype)  # type: ignore[arg-type]
+    for turn in range(3):
+        gone = np.arange(turn, 300, 3)
+        assert index.remove(gone) == len(gone)
+        assert index.remove(gone) == 0
+        assert (len(index), index.num_free) == (300 - len(gone), len(gone))
+        back = np.zeros(300, bool)
+        back[gone[: turn * 20]] = True
+        index.add(vectors, first_row=0, alive=back)
+        with pytest.raises(InputError, match=r"row \d+ is in the index; remove it first"):
+            index.add(vectors, first_row=0)
+        written = index.save(tmp_path / "x.usearch")
+        for mmap in (True, False):
+            opened = VectorIndex.open(tmp_path / "x.usearch", sha256=written.sha256, mmap=mmap)
+            alive = np.setdiff1d(np.arange(300), gone[turn * 20 :])
+            np.testing.assert_array_equal(np.flatnonzero(opened.contains(np.arange(300))), alive)
+            for each in (index, opened):
+                assert len(each) == len(alive)
+                rows, distances, counts = each.search(vectors[:40], len(alive))
+                for row, distance, count in zip(rows, distances, counts, strict=True):
+                    found = row[:count].tolist()
+                    assert len(set(found)) == count
+                    assert set(found) <= set(alive.tolist())
+                    assert np.isfinite(distance[:count]).all()
+        index.add(vectors, first_row=0, alive=~index.contains(np.arange(300)))
+        assert len(index) == 300
+
+
+def test_row_numbers_are_never_the_librarys_key_of_nothing() -> None:
+    """-1 would wrap to 2**64 - 1, which USearch takes for a removed one."""
+    index = VectorIndex.build(unit(5), metric="cos")
+    for first_row in (-1, -5, 2.5, True):
+        with pytest.raises(InputError, match="first_row must be an integer of at least 0"):
+            index.add(unit(5), first_row=first_row)  # type: ignore[arg-type]
+    assert index.contains(np.array([-1, 0, 4, 5, 2**63 - 1])).tolist() == [False, True, True, False, False]
+    assert index.remove(np.array([-1, 5, 2**63 - 1])) == 0
+    index.add(unit(1, seed=1), first_row=2**62)
+    assert index.search(unit(1, seed=1), 1)[0].tolist() == [[2**62]]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "says"),
+    [
+        (np.stack([unit(1)[0], np.full(16, np.nan, np.float32)]), "row 6 holds NaN or infinity"),
+        (np.stack([unit(1)[0], np.full(16, -np.inf, np.float32)]), "row 6 holds NaN or infinity"),
+        (np.stack([unit(1)[0], np.zeros(16, np.float32)]), "row 6 is: it has no direction"),
+        ((unit(2) * 100).astype(np.uint8), r"float32 \[N, D\], are uint8 \[2, 16\]"),
+        ((unit(2) * 100).astype(np.int8), "are int8"),
+        (unit(2).astype(np.float64), "are float64"),
+        (unit(2).astype(">f4"), "are >f4"),
+        (unit(2, 15), "vectors have 15 dimensions, the index 16"),
+        (unit(2)[0], r"are float32 \[16\]"),
+        ([[1.0] * 16], "are list"),
+    ],
+)
+def test_a_refused_batch_adds_none_of_its_rows(vectors: NDArray, says: str) -> None:
+    """USearch takes bytes for numbers of its own type, NaN for a value, and keeps what came before a row it refuses."""
+    index = VectorIndex.build(unit(5), metric="cos")
+    before = index.search(unit(5), 5)
+    with pytest.raises(InputError, match=says):
+        index.add(vectors, first_row=5)
+    with pytest.raises(InputError, match=r"row 4 is in the index"):
+        index.add(unit(3, seed=1), first_row=4)
+    with pytest.raises(InputError, match=r"row 0 is in the index"):
+        index.add([unit(3, seed=1), unit(2, seed=2)], first_row=0, alive=np.array([True, False, False, False, True]))
+    assert len(index) == 5
+    for one, other in zip(index.search(unit(5), 5), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+def test_queries_of_bytes_are_refused_and_zero_ones_where_they_have_no_direction(metric: str) -> None:
+    index = VectorIndex.build(unit(5), metric=metric)
+    for queries in (np.ones((1, 16), np.uint8), np.ones((1, 16), np.int8), np.ones((1, 16))):
+        with pytest.raises(InputError, match="queries must be float16 or float32"):
+            index.search(queries, 1)
+    zero = np.zeros((1, 16), np.float32)
+    if metric == "cos":
+        with pytest.raises(InputError, match="queries must not be zero under cosine, row 0 is"):
+            index.search(zero, 1)
+    else:
+        assert index.search(zero, 5)[1] == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_vectors_and_queries_however_they_lie_in_memory(metric: str, dtype: type) -> None:
+    vectors = unit(200).astype(dtype)
+    wide = np.zeros((400, 32), dtype)
+    wide[::2, ::2] = vectors
+    backwards = np.ascontiguousarray(vectors[::-1])[::-1]
+    expected = VectorIndex.build(vectors, metric=metric).search(vectors[:20], 7)
+    for given in (wide[::2, ::2], np.asfortranarray(vectors), backwards):
+        assert not (given.flags.c_contiguous and given.base is None)
+        index = VectorIndex.build(given, metric=metric)
+        for one, other in zip(index.search(given[:20], 7), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+        index.remove(np.arange(100))
+        index.add(given[:100], first_row=0)
+        np.testing.assert_array_equal(index.search(given, 1)[0][:, 0], np.arange(200))
+
+
+def test_a_mapped_index_is_not_changed_and_not_written_over(tmp_path: Path) -> None:
+    """Adding to one ends the process, and so does reading on in a file that was written over."""
+    path = tmp_path / "x.usearch"
+    written = VectorIndex.build(unit(50), metric="cos").save(path)
+    index = VectorIndex.open(path, sha256=written.sha256)
+    before = path.read_bytes()
+    for change in (
+        lambda: index.add(unit(1), first_row=50),
+        lambda: index.remove(np.array([3])),
+        lambda: index.repair(unit(50)),
+    ):
+        with pytest.raises(GalleryError, match=r"is mapped and can only be searched; open it with mmap=False"):
+            change()
+    (tmp_path / "link.usearch").symlink_to(path)
+    (tmp_path / "hard.usearch").hardlink_to(path)
+    for name in ("x.usearch", "link.usearch", "hard.usearch"):
+        with pytest.raises(GalleryError, match="is mapped by the index to be saved; save it under another name"):
+            index.save(tmp_path / name)
+    assert path.read_bytes() == before
+    assert index.save(tmp_path / "other.usearch").sha256 == written.sha256
+    assert len(index) == 50
+
+
+def test_a_mapped_file_may_be_replaced_and_removed_under_its_readers(tmp_path: Path) -> None:
+    path = tmp_path / "x.usearch"
+    written = VectorIndex.build(unit(2000), metric="cos").save(path)
+    readers = [VectorIndex.open(path, sha256=written.sha256) for _ in range(3)]
+    before = readers[0].search(unit(50, seed=1), 20)
+    for turn in range(3):
+        VectorIndex.build(unit(10, seed=turn), metric="cos").save(path)
+        path.unlink() if turn == 1 else None
+        for reader in readers:
+            for one, other in zip(reader.search(unit(50, seed=1), 20), before, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_file_keeps_neither_expansion_so_that_both_are_given_again(tmp_path: Path, mmap: bool) -> None:
+    index = VectorIndex.build(unit(50), metric="cos", connectivity=5, expansion_add=30, expansion_search=20)
+    sha256 = index.save(tmp_path / "x.usearch").sha256
+    again = VectorIndex.open(tmp_path / "x.usearch", sha256=sha256, expansion_add=30, expansion_search=20, mmap=mmap)
+    assert (again.connectivity, again.expansion_add, again.expansion_search) == (5, 30, 20)
+    assert (index.connectivity, index.expansion_add, index.expansion_search) == (5, 30, 20)
+
+
+def test_every_flipped_byte_is_noticed_before_the_library_sees_the_file(tmp_path: Path) -> None:
+    """USearch follows whatever offsets it finds, and gives what lies there."""
+    path = tmp_path / "x.usearch"
+    sha256 = VectorIndex.build(unit(40, 4), metric="cos").save(path).sha256
+    whole = path.read_bytes()
+    for at in [*range(0, len(whole), len(whole) // 60), len(whole) - 1]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x80
+        path.write_bytes(damaged)
+        with pytest.raises(GalleryError, match="is damaged: its sha256 begins"):
+            VectorIndex.open(path, sha256=sha256)
+    for content in (whole[:-1], whole + b"x", b""):
+        path.write_bytes(content)
+        with pytest.raises(GalleryError, match="is damaged"):
+            VectorIndex.open(path, sha256=sha256)
+
+
+def test_places_of_removed_rows_are_known_and_what_they_lost_is_repaired() -> None:
+    """A row that takes another's place takes over none of its links, and some rows were reached by those alone."""
+    lost = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        vectors = rng.standard_normal((400, 3), dtype=np.float32)
+        index = VectorIndex.build(vectors, metric="l2sq", dtype="f32")
+        assert (index.num_free, len(index.lost(vectors))) == (0, 0)
+        replaced = np.zeros(400, bool)
+        for _ in range(4):
+            replaced[:] = False
+            replaced[rng.choice(400, 80, replace=False)] = True
+            index.remove(np.flatnonzero(replaced))
+            assert index.num_free == 80
+            vectors[replaced] = rng.standard_normal((80, 3), dtype=np.float32)
+            index.add(vectors, first_row=0, alive=replaced)
+            assert index.num_free == 0
+            lost += len(index.lost(vectors))
+            index.repair(vectors)
+            assert len(index.lost(vectors)) == 0
+            np.testing.assert_array_equal(index.search(vectors, 1)[0][:, 0], np.arange(400))
+    assert lost > 0  # or USearch no longer does it, and writer.py need not look at all rows again

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from semblance.gallery import order
 from semblance.gallery.index import VectorIndex
-from semblance.gallery.order import by_neighbourhood
+from semblance.gallery.order import by_neighbourhood, windows
+from semblance.gallery.pieces import prepared
 
 
 @pytest.mark.parametrize("num", [0, 1, 7, 16, 200, 5000])
@@ -35,3 +37,27 @@ def test_many_queries_get_the_answers_that_each_would_get_alone(metric: str) -> 
     for start in range(0, 1500, 500):
         for whole, part in zip(together, index.search(queries[start : start + 500], 10), strict=True):
             np.testing.assert_array_equal(whole[start : start + 500], part)
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+@pytest.mark.parametrize("is_first_short", [False, True])
+def test_windows_give_every_living_row_once_with_its_prepared_vector(
+    monkeypatch: pytest.MonkeyPatch, metric: str, is_first_short: bool
+) -> None:
+    monkeypatch.setattr(order, "_WINDOW_VALUES", 700 * 8)
+    vectors = np.random.default_rng(2).standard_normal((3000, 8), dtype=np.float32)
+    alive = np.arange(3000) % 5 != 2
+    blocks = [vectors[start : start + 250] for start in range(0, 3000, 250)]
+    found = list(windows(blocks, metric, alive=alive, first_row=100, is_first_short=is_first_short))
+    assert len(found) > 2
+    assert len(found[0][0]) == (200 if is_first_short else 800)
+    rows = np.concatenate([each[0] for each in found])
+    assert sorted(rows.tolist()) == (np.flatnonzero(alive) + 100).tolist()
+    np.testing.assert_array_equal(
+        np.concatenate([each[1] for each in found]), prepared(vectors, metric, "vectors")[rows - 100]
+    )
+
+
+def test_no_rows_make_no_window() -> None:
+    assert list(windows([np.empty((0, 4), np.float32)], "cos")) == []
+    assert list(windows([np.ones((3, 4), np.float32)], "cos", alive=np.zeros(3, bool))) == []

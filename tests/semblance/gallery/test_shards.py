@@ -18,6 +18,7 @@ from semblance.gallery.shards import (
     committed_errors,
     misfit,
     read_columns,
+    vector_problem,
     write_errors,
     write_shard,
 )
@@ -135,3 +136,43 @@ def test_misfits() -> None:
     assert "'i' is 1.5; the gallery's is int64" in misfit({"i": 1.5}, types)
     assert "'i' is True" in misfit({"i": True}, types)
     assert "'x' is not among the gallery's" in misfit({"x": 1}, types)
+
+
+def test_misfits_that_doubles_would_round() -> None:
+    types = {"f": "double"}
+    for value in (2**53, -(2**53), 0.1, None):
+        assert misfit({"f": value}, types) == ""
+    for value in (2**53 + 1, -(2**53) - 1, 2**62):
+        assert "the gallery's is double, which ends being exact at 2**53" in misfit({"f": value}, types)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_vectors_that_cannot_be_compared(kind: type) -> None:
+    vector = np.array([0, 1, -2], kind)
+    for metric in ("cos", "l2sq"):
+        assert vector_problem(vector, metric) == ""  # type: ignore[arg-type]
+        for value in (np.nan, np.inf, -np.inf):
+            odd = vector.copy()
+            odd[1] = value
+            said = vector_problem(odd, metric)  # type: ignore[arg-type]
+            assert said == f"its embedding is not finite as {np.dtype(kind)}"
+    zero = np.zeros(3, kind)
+    assert vector_problem(zero, "l2sq") == ""
+    assert vector_problem(zero, "cos") == "its embedding is zero, which has no direction to compare by cosine"
+    smallest = np.array([0, np.finfo(kind).smallest_subnormal, 0], kind)
+    assert vector_problem(smallest, "cos") == ""
+
+
+def test_extreme_keys_and_sizes_there_and_back(folder: Path) -> None:
+    odd = [
+        Row(-(2**63), "", "f" * 64, 0, 0, ""),
+        Row(-1, "a", "0" * 64, 2**31 - 1, 2**31 - 1),
+        Row(2**63 - 1, "b", "0" * 64, 1, 1),
+    ]
+    written = write_shard(folder, 0, odd, vectors(3), columns={"n": "int64", "f": "double", "b": "bool", "s": "string"})
+    table = MappedTable(folder / written.file, written)
+    assert table.columns(["key"]).column("key").to_pylist() == [-(2**63), -1, 2**63 - 1]
+    rows = table.columns(["uri", "label", "width", "n", "f", "b", "s"]).to_pylist()
+    assert [row["label"] for row in rows] == ["", None, None]
+    assert [row["width"] for row in rows] == [0, 2**31 - 1, 1]
+    assert all(row[name] is None for row in rows for name in "nfbs")

@@ -179,7 +179,7 @@ def _others(rng: np.random.Generator) -> dict[str, bytes]:
     """What lies among pictures under their names and is none."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("readme.txt", "no picture")
+        archive.writestr(zipfile.ZipInfo("readme.txt"), "no picture")  # of no day: the same bytes whenever it is made
     files = {
         "empty.jpg": b"",
         "one-byte.png": b"\x89",

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semblance.errors import ImageError
-from semblance.inputs.decode import decode
+from semblance.inputs.decode import Limits, decode
 from semblance.inputs.header import Header, read_header
 from tests.semblance.inputs.damaged import good_pictures, make_damaged, png, tiff
 
@@ -79,6 +80,100 @@ def test_animations_are_told(alpha: bool) -> None:
         assert (header.height, header.width, header.is_animated) == (7, 9, True)
 
 
+# --- what damage found by chance made of the parsers
+
+
+@pytest.mark.parametrize(
+    ("bits", "color_type"), [(0, 0), (0, 3), (3, 0), (4, 2), (16, 3), (2, 6), (200, 0), (8, 1), (8, 5), (8, 7)]
+)
+def test_a_png_of_bits_that_its_colours_cannot_have_is_refused(
+    bits: int, color_type: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = png(8, 8, bits, color_type, zlib.compress(bytes(1000)), tRNS=bytes(6))
+    with pytest.raises(ImageError, match=f"damaged: {bits} bits a sample in colours of type {color_type}"):
+        decode(content, channels=3)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"), [(26, 1, "compression"), (27, 1, "filter"), (28, 2, "interlace")]
+)
+def test_a_png_of_methods_that_there_are_not_is_refused(
+    place: int, value: int, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    header = bytearray(GOOD["color.png"][12:29])
+    header[place - 12] = value
+    content = GOOD["color.png"][:12] + header + struct.pack(">I", zlib.crc32(header)) + GOOD["color.png"][33:]
+    with pytest.raises(ImageError, match=rf"damaged: .*{reason}"):
+        decode(content, channels=3)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_png_of_a_palette_that_is_not_there_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="it has no palette"):
+        decode(png(8, 8, 8, 3, zlib.compress(bytes(72))), channels=3)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_png_with_a_chunk_that_has_to_be_understood_and_is_not_is_refused(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As its pixels are where a bit of their chunk's name was flipped."""
+    content = GOOD["color.png"]
+    with pytest.raises(ImageError, match="damaged: a chunk 'IDAU' that must be understood"):
+        decode(content.replace(b"IDAT", b"IDAU", 1), channels=3)
+    note = struct.pack(">I", 3) + b"noTe" + b"abc" + struct.pack(">I", zlib.crc32(b"noTeabc"))
+    assert decode(content[:33] + note + content[33:], channels=3).shape == (72, 96, 3)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_transparent_grey_of_too_few_bytes_is_none(length: int) -> None:
+    content = png(8, 8, 8, 0, zlib.compress(bytes(72)), tRNS=bytes(length))
+    assert read_header(content, "any").transparent_grey is None
+    assert (decode(content, channels=1) == 0).all()
+
+
+@pytest.mark.parametrize("start", [0, 2, 53])
+def test_a_bmp_whose_pixels_lie_in_its_header_is_refused(start: int) -> None:
+    content = bytearray(GOOD["color.bmp"])
+    content[10:14] = struct.pack("<I", start)
+    with pytest.raises(ImageError, match="damaged: its pixels lie in its header"):
+        decode(bytes(content), channels=3)
+
+
+def test_a_bmp_of_run_lengths_is_as_long_as_it_says() -> None:
+    runs = (b"\x04\x01" + b"\0\0") * 4 + b"\0\1"
+    fields = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    content = b"BM" + struct.pack("<IHHI", 1078 + len(runs), 0, 0, 1078) + fields + bytes(1024) + runs
+    assert decode(content, channels=1).shape == (4, 4, 1)
+    for lost in range(1, len(runs)):
+        with pytest.raises(ImageError, match="cut short"):
+            decode(content[:-lost], channels=1)
+
+
+@pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg"])
+def test_a_jpeg_of_more_pixels_than_its_bytes_can_hold_is_refused(name: str) -> None:
+    """An honest one needs a bit for each 64 pixels, and most need far more."""
+    content = bytearray(GOOD[name])
+    frame = content.index(b"\xff\xc0" if name.startswith("base") else b"\xff\xc2") + 5
+    content[frame : frame + 4] = struct.pack(">HH", 9000, 9000)
+    with pytest.raises(ImageError, match="damaged: 9,000 x 9,000 pixels in "):
+        read_header(bytes(content), "any")
+    flat = cv2.imencode(".jpg", np.zeros((4000, 4000), np.uint8), [cv2.IMWRITE_JPEG_OPTIMIZE, 1])[1].tobytes()
+    assert read_header(flat, "any").height == 4000  # as small as they come
+
+
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    """Each costs a walk over all of its pixels."""
+    content = GOOD["progressive.jpg"]
+    start = content.rindex(b"\xff\xda")
+    scan = content[start:-2]
+    assert decode(content[:-2] + scan * 80 + content[-2:], channels=3).shape == (72, 96, 3)
+    with pytest.raises(ImageError, match=r"damaged: 1,0\d\d scans"):
+        read_header(content[:-2] + scan * 1000 + content[-2:], "any")
+
+
 # --- anything at all: ImageError or a header, and soon
 
 
@@ -108,6 +203,36 @@ def test_directories_of_a_tiff_may_hold_anything(noise: bytes, start: int) -> No
     jpeg = GOOD["baseline.jpg"]
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     assert read_header(jpeg[:2] + segment + jpeg[2:], "any").height == 72  # EXIF's damage is not the picture's
+
+
+@given(st.binary(min_size=13, max_size=13), st.dictionaries(st.sampled_from(["PLTE", "tRNS", "eXIf"]), st.binary()))
+def test_headers_of_a_png_may_hold_anything(header: bytes, chunks: dict[str, bytes]) -> None:
+    """Their checksums are right, or nobody would look at them."""
+    width, height, bits, color_type = struct.unpack(">IIBB", header[:10])
+    content = png(width, height, bits, color_type, zlib.compress(bytes(5000)), **chunks)
+    content = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
+    try_header(content)
+    small = png(width % 50, height % 50, bits % 17, color_type % 7, zlib.compress(bytes(5000)), **chunks)
+    try_header(small)
+    try_decode(small)
+
+
+@given(st.sampled_from(sorted(GOOD)), st.lists(st.tuples(st.integers(0), st.binary(max_size=8)), max_size=6))
+def test_changed_pictures_are_refused_or_decoded(name: str, changes: list[tuple[int, bytes]]) -> None:
+    content = bytearray(GOOD[name])
+    for place, new in changes:
+        start = place % len(content)
+        content[start : start + len(new)] = new
+    try_decode(bytes(content))
+
+
+def try_decode(content: bytes) -> None:
+    said = ""
+    try:
+        assert decode(content, channels=3, limits=Limits(max_pixels=1_000_000)).shape[2] == 3
+    except ImageError as error:
+        said = str(error)
+    assert "\n" not in said
 
 
 def try_header(content: bytes) -> None:
@@ -159,7 +284,7 @@ def test_damaged_files_are_refused_and_good_ones_decoded(tmp_path: Path, seed: i
 import json, sys, resource
 from pathlib import Path
 from semblance.errors import ImageError
-from semblance.inputs.decode import decode
+from semblance.inputs.decode import Limits, decode
 found = {}
 for path in json.load(sys.stdin):
     try:

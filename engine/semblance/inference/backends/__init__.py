@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from semblance.errors import BackendError
 from semblance.inference.backends import ort
 
+_MOST_STREAMS = 4
+
 
 class Runner(Protocol):
     """One graph, loaded on one processor."""
@@ -30,6 +32,14 @@ class Runner(Protocol):
 def names() -> list[str]:
     """Every backend that can be asked for, `auto` first."""
     return ["auto", *ort.PROVIDERS]
+
+
+def bulk_streams(backend: str, threads: int) -> int:
+    """How many batches at a time embed the most on `backend`, when they share `threads`.
+
+    On a CPU threads that each have a batch of their own never wait for each other. More than a few only cost memory.
+    """
+    return min(threads, _MOST_STREAMS) if backend in ("auto", "cpu") else 1
 
 
 def load(model: Path, backend: str, *, threads: int) -> Runner:

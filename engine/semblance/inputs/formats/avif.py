@@ -61,7 +61,7 @@ def read(encoded: bytes) -> Header:
     has_alpha = any(b"auxid:1\0" in encoded[s:e] or b":alpha\0" in encoded[s:e] for k, s, e in listed if k == b"auxC")
     return Header(
         "AVIF", height, width, "grey" if is_grey else "rgb", bits, "straight" if has_alpha else "none",
-        _ORIENTATIONS[turn, mirror], is_animated=encoded[8:12] == b"avis",
+        orientation=_ORIENTATIONS[turn, mirror], is_animated=encoded[8:12] == b"avis",
     )  # fmt: skip
 
 

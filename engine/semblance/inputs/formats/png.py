@@ -1,8 +1,8 @@
 """PNG: its size and colours, transparency, orientation, and whether all that makes its pixels is there and unharmed.
 
-In: the bytes of a file. Out: its `Header`, and the same file with only the chunks that make its pixels. Checksums are
-looked at here, because libpng writes its complaints to stderr; and the rest is left out for the same reason, which
-also makes an animated PNG the still picture that it shows elsewhere.
+In: the bytes of a file. Out: its `Header`, and the same file with only the chunks that make its pixels. Checksums and
+the fields of the header are looked at here, because libpng writes its complaints to stderr; and the rest is left out
+for the same reason, which also makes an animated PNG the still picture that it shows elsewhere.
 """
 
 from __future__ import annotations
@@ -19,32 +19,34 @@ from semblance.inputs.formats.tiff import exif_orientation
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_MAY_BE_IGNORED = 0x20  # of the first byte of a chunk's name: it is a small letter
 _COLORS: dict[int, Literal["grey", "rgb", "palette"]] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
+_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by the colours' number
 
 
 def read(encoded: bytes) -> Header:
     """The header of a PNG. Raises ImageError or struct.error where it is damaged or cut short."""
     kinds = set()
     orientation, transparent_grey = 1, None
+    width, height, bits, color_type = _fields(encoded)
     view = memoryview(encoded)
     for kind, start, end in _chunks(encoded):
         kinds.add(kind)
         if kind in _PIXELS and zlib.crc32(view[start + 4 : end - 4]) != unpack_from(">I", encoded, end - 4)[0]:
             raise ImageError(f"damaged: the checksum of {kind.decode()} is not that of its content")
+        if kind not in _PIXELS and not kind[0] & _MAY_BE_IGNORED:
+            raise ImageError(f"damaged: a chunk {kind.decode('latin-1')!r} that must be understood")
         if kind == b"eXIf":
             orientation = exif_orientation(encoded[start + 8 : end - 4])
-        elif kind == b"tRNS" and _is_grey(encoded):
+        elif kind == b"tRNS" and color_type == 0 and end - start >= 14:
             (sample,) = unpack_from(">H", encoded, start + 8)
-            most = (1 << encoded[24]) - 1
+            most = (1 << bits) - 1
             transparent_grey = (sample & most) * (255 // most if most < 255 else 1)  # OpenCV scales up to 8 bits
     if b"IDAT" not in kinds:
         raise ImageError("damaged: it has no pixels")
-    width, height, bits, color_type = unpack_from(">IIBB", encoded, 16)
-    if color_type not in _COLORS:
-        raise ImageError(f"damaged: a colour type of {color_type}")
-    if bits not in (1, 2, 4, 8, 16):
-        raise ImageError(f"damaged: {bits} bits a sample")
-    has_alpha = color_type >= 4 or (b"tRNS" in kinds and transparent_grey is None)
+    if color_type == 3 and b"PLTE" not in kinds:
+        raise ImageError("damaged: it has no palette")
+    has_alpha = color_type >= 4 or (b"tRNS" in kinds and color_type != 0)
     return Header(
         "PNG", height, width, _COLORS[color_type], bits, "straight" if has_alpha else "none",
         orientation=orientation, transparent_grey=transparent_grey, is_animated=b"acTL" in kinds,
@@ -58,6 +60,16 @@ def only_pixels(encoded: bytes) -> bytes:
     if all(kind in wanted for kind, _, _ in chunks):
         return encoded
     return SIGNATURE + b"".join(encoded[start:end] for kind, start, end in chunks if kind in wanted)
+
+
+def _fields(encoded: bytes) -> tuple[int, int, int, int]:
+    """Width, height, bits a sample and the number of its colours, of a header that a decoder understands."""
+    width, height, bits, color_type, compression, filters, interlace = unpack_from(">IIBBBBB", encoded, 16)
+    if bits not in _BITS.get(color_type, ()):
+        raise ImageError(f"damaged: {bits} bits a sample in colours of type {color_type}")
+    if compression or filters or interlace > 1:
+        raise ImageError(f"damaged: compression {compression}, filter {filters}, interlace {interlace}")
+    return width, height, bits, color_type
 
 
 def _is_grey(encoded: bytes) -> bool:

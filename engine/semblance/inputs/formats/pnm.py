@@ -1,7 +1,7 @@
 """PBM, PGM and PPM: a few words of text before the pixels.
 
-In: the bytes of a file. Out: its `Header`. OpenCV takes samples as they are, so a file whose largest sample is neither
-255 nor 65535 would come out too dark, and is refused.
+In: the bytes of a file. Out: its `Header`, and the bytes as OpenCV wants them. It takes samples as they are, so a file
+whose largest sample is neither 255 nor 65535 would come out too dark, and is refused.
 """
 
 from __future__ import annotations
@@ -34,3 +34,8 @@ def read(encoded: bytes) -> Header:
     if found.end() + needed > len(encoded) and kind > 3:
         raise ImageError(f"cut short: {len(encoded) - found.end():,} bytes of pixels, of {needed:,}")
     return Header("PNM", height, width, "rgb" if kind in (3, 6) else "grey", 16 if most > 255 else 8)
+
+
+def with_end_of_line(encoded: bytes) -> bytes:
+    """The file with a space behind its last number where it is written in words, which OpenCV reads no further than."""
+    return encoded + b"\n" if encoded[1:2] in b"123" else encoded
