@@ -188,7 +188,10 @@ class Pipeline(Generic[T]):
 
     def _report(self) -> None:
         if self._watch is not None:
-            self._watch(self._num_items, self._num_errors)
+            # one that raised is not asked again, while what is through before that is still written
+            watch, self._watch = self._watch, None
+            watch(self._num_items, self._num_errors)
+            self._watch = watch
 
     def _timed_embed(self, batch: _Batch) -> tuple[_Batch, Vectors]:
         if not batch.pictures:

@@ -36,7 +36,8 @@ def work_ahead(
 
     A thread takes `chunk` items at a time, since handing over single small items costs more than working on them;
     `ahead` chunks (default twice the workers) may be unconsumed at once. With `workers=0` all is done in the caller's
-    thread. An exception of `work` is raised where its result would have come. Closing the iterator early cancels what
+    thread. An exception of `work` is raised where its result would have come, one of `items` after the results of the
+    whole chunks before it. Closing the iterator early cancels what
     has not begun and waits for what has.
     """
     if workers < 0 or chunk < 1:
@@ -48,12 +49,22 @@ def work_ahead(
     pending: deque[Future[tuple[list[R], Exception | None]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="semblance-ahead") as pool:
         try:
-            for batch in in_batches(items, chunk):
+            batches, failure = in_batches(items, chunk), None
+            while failure is None:
+                try:
+                    batch = next(batches, None)
+                except Exception as error:
+                    failure = error
+                    break
+                if batch is None:
+                    break
                 pending.append(pool.submit(_work_on, work, batch))
                 if len(pending) >= bound:
                     yield from _delivered(pending.popleft())
             while pending:
                 yield from _delivered(pending.popleft())
+            if failure is not None:
+                raise failure
         finally:
             for future in pending:
                 future.cancel()
