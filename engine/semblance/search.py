@@ -229,7 +229,7 @@ class Gallery:
         self, keys: Sequence[int] | NDArray[np.int64], k: int = 10, *, exact: bool = False, where: str | None = None
     ) -> Neighbours:
         """The same for pictures of the gallery itself, by key; each finds itself first. Needs no model."""
-        vectors = self.vectors.vectors_of(np.asarray(keys, np.int64))
+        vectors = self.vectors.vectors_of(np.asarray(keys))
         return self.search_vectors(vectors, k, exact=exact, where=where)
 
     def recall(self, k: int = 10, *, sample: int = 1000, seed: int = 0) -> Recall:
