@@ -19,6 +19,10 @@ Alive = NDArray[np.bool_]
 
 LARGEST = 127
 
+# Encoded at once. Measured, 4,000 x 2,048-d: 1.2 us a vector; all at once 3 to 36, as the system gives pages for the
+# temporaries and takes them back.
+_CACHED_VALUES = 1 << 16
+
 
 def code_factor(blocks: Blocks, metric: Metric, alive: Alive | None = None) -> float:
     """The factor that brings the largest value of all prepared vectors to the largest code; 1 where all are zero."""
@@ -30,7 +34,14 @@ def code_factor(blocks: Blocks, metric: Metric, alive: Alive | None = None) -> f
 
 def encode(vectors: Floats, factor: float) -> Codes:
     """`vectors` [n, D] times `factor`, rounded; what is beyond the largest code becomes that."""
-    codes: Codes = np.clip(np.rint(vectors * np.float32(factor)), -LARGEST, LARGEST).astype(np.int8)
+    codes = np.empty(vectors.shape, np.int8)
+    step = max(1, _CACHED_VALUES // vectors.shape[1])
+    for start in range(0, len(vectors), step):
+        part = slice(start, start + step)
+        scaled = vectors[part] * np.float32(factor)
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, -LARGEST, LARGEST, out=scaled)
+        codes[part] = scaled
     return codes
 
 

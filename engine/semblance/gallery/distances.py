@@ -14,27 +14,41 @@ from semblance.errors import InputError
 
 Doubles = NDArray[np.float64]
 
-# float64 values worked on at once, so that they stay in cache and the allocator keeps their pages. Measured, 20
-# candidates of 64-d rescored: 18 us a query with 2**18, 5 with 2**17, 6 to 8 with fewer; at 2,048-d fewer only cost.
+# float64 values worked on at once, so that they stay in cache and the allocator keeps their pages
 CACHED_VALUES = 1 << 17
 
 
+# A sum over more columns is one of stretches. OpenBLAS shares longer ones among its threads (over 10,000 values, its
+# interface/dot.c), by as many as it has just then.
+_MAX_STRETCH = 1 << 13
+
+
 def squared_distances(left: Doubles, right: Doubles) -> Doubles:
-    """Squared Euclidean distances [n] of the pairs of rows of [n, D] and [n, D]; `left` is overwritten."""
-    left -= right
-    return row_dots(left, left)
+    """Squared Euclidean distances [...] of the pairs of rows of [..., D] and [..., D]; `right` is overwritten.
+
+    `left` may be one that is broadcast to the other's shape, here and below.
+    """
+    right -= left
+    return row_dots(right, right)
 
 
 def cosine_distances(left: Doubles, right: Doubles, norms: Doubles) -> Doubles:
-    """1 - cosine [n] of the pairs of rows of [n, D] and [n, D]; `norms` [n] are the products of their norms."""
+    """1 - cosine [...] of the pairs of rows of [..., D] and [..., D]; `norms` [...] are the products of their norms."""
     norms = np.where(norms == 0, 1, norms)  # the product is 0 then, which makes the distance 1
     distances: Doubles = np.clip(1 - row_dots(left, right) / norms, 0, 2)
     return distances
 
 
 def row_dots(left: Doubles, right: Doubles) -> Doubles:
-    """Dot products [n] of the pairs of rows of [n, D] and [n, D]."""
-    products: Doubles = np.einsum("nd,nd->n", left, right)
+    """Dot products [...] of the pairs of rows of [..., D] and [..., D].
+
+    One BLAS dot product each, which walks a row the same way wherever it lies; measured 2.6 times as fast as einsum.
+    """
+    num_columns = right.shape[-1]
+    products: Doubles = np.vecdot(left[..., :_MAX_STRETCH], right[..., :_MAX_STRETCH])
+    for start in range(_MAX_STRETCH, num_columns, _MAX_STRETCH):
+        stretch = slice(start, start + _MAX_STRETCH)
+        products += np.vecdot(left[..., stretch], right[..., stretch])
     return products
 
 

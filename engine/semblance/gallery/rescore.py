@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
-from semblance.gallery.distances import (
-    CACHED_VALUES,
-    cosine_distances,
-    euclidean_norms,
-    row_dots,
-    squared_distances,
-)
+from semblance.gallery.distances import cosine_distances, euclidean_norms, row_dots, squared_distances
 from semblance.options import checked_count
 
 Rows = NDArray[np.int64]
-_LEAST_QUERIES = 6  # worked on together: below, what a call costs outweighs what the cache gives
+
+# Values worked on together: more leave the cache, fewer have the threads take turns for the interpreter. Measured, us a
+# query of 18 candidates on two threads, for 2**17, 2**18, 2**19, 2**20 of them:
+#   64-d 4.4 3.5 3.3 3.5      512-d 26 17 12 14      2,048-d 57 56 44 56
+_VALUES = 1 << 19
+_LEAST_VALUES = 1 << 16  # worth a thread of its own
 
 Gather = Callable[[Rows], NDArray[np.floating]]  # row numbers [n] -> stored vectors [n, D], float32 or float16
 
@@ -55,7 +54,8 @@ def rescore(
             queries[part], candidates[part], gather, k, metric, part.start
         )
 
-    step = max(_LEAST_QUERIES, CACHED_VALUES // (num_candidates * queries.shape[1]))
+    per_query, share = num_candidates * queries.shape[1], -(-len(queries) // threads)
+    step = max(1, min(_VALUES // per_query, max(_LEAST_VALUES // per_query, share)))
     parts = [slice(start, start + step) for start in range(0, len(queries), step)]
     if threads == 1 or len(parts) == 1:
         for part in parts:
@@ -72,26 +72,35 @@ def _nearest(
     """`rescore` of a few queries, as wide as there are candidates or k."""
     rows = np.sort(candidates, axis=1)  # [q, c]; so that copies stand together, and ties are in order
     rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
-    query, at = np.nonzero(rows >= 0)
-    distances = np.full(rows.shape, np.inf)  # [q, c]
-    if len(query):
-        distances[query, at] = _distances(queries, query, gather(rows[query, at]), metric, first_query)
+    distances = _distances(queries, rows, gather, metric, first_query)
     order = np.lexsort((rows, distances, rows < 0), axis=1)[:, :k]
     with np.errstate(over="ignore"):  # a distance beyond float32 is inf; the order was decided in float64
         return np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1).astype(np.float32)
 
 
 def _distances(
-    queries: NDArray[np.float32], query: Rows, vectors: NDArray[np.floating], metric: Metric, first_query: int
+    queries: NDArray[np.float32], rows: Rows, gather: Gather, metric: Metric, first_query: int
 ) -> NDArray[np.float64]:
-    """Distances [n] of queries[query] from `vectors` [n, D]."""
-    if vectors.shape != (len(query), queries.shape[1]):
-        raise InputError(f"gather must give vectors [{len(query)}, {queries.shape[1]}], gave {list(vectors.shape)}")
+    """Distances [q, c] of each query from the vectors of its `rows` [q, c], inf where a row is below 0."""
     norms = euclidean_norms(queries, "queries", first_query)
-    left, right = queries.astype(np.float64)[query], vectors.astype(np.float64)  # [n, D]
+    is_row = rows >= 0
+    wanted = rows[is_row]  # [n]
+    if len(wanted) == 0:
+        return np.full(rows.shape, np.inf)
+    found = gather(wanted)
+    if found.shape != (len(wanted), queries.shape[1]):
+        raise InputError(f"gather must give vectors [{len(wanted)}, {queries.shape[1]}], gave {list(found.shape)}")
+    if len(wanted) == rows.size:
+        vectors = found.astype(np.float64).reshape(*rows.shape, -1)  # [q, c, D]
+    else:
+        vectors = np.zeros((*rows.shape, queries.shape[1]))
+        vectors[is_row] = found
+    left = queries.astype(np.float64)[:, None]  # [q, 1, D]
     if metric == "l2sq":
-        return squared_distances(left, right)
-    return cosine_distances(left, right, norms[query] * np.sqrt(row_dots(right, right)))
+        distances = squared_distances(left, vectors)
+    else:
+        distances = cosine_distances(left, vectors, norms[:, None] * np.sqrt(row_dots(vectors, vectors)))
+    return np.where(is_row, distances, np.inf)
 
 
 def _check(queries: NDArray[np.float32], candidates: Rows, metric: Metric) -> None:

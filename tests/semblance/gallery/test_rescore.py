@@ -91,7 +91,7 @@ def test_what_is_fetched_at_once_is_bounded() -> None:
     candidates = np.tile(np.arange(40), (900, 1))
     rescore(vectors[:900], candidates, gather, k=10, metric="l2sq")
     assert sum(fetched) == 900 * 40
-    assert max(fetched) * 512 * 8 <= 2 << 20
+    assert max(fetched) * 512 * 8 <= 4 << 20  # 4 MiB a thread, measured to be fastest
 
 
 QUERIES, CANDIDATES = np.ones((3, 4), np.float32), np.zeros((3, 2), np.int64)
