@@ -86,13 +86,20 @@ def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
 
     def build(vectors: Vectors, threads: int) -> Search:
         from semblance.gallery.index_options import oversampled
+        from semblance.gallery.order import answered_in_order
         from semblance.gallery.rescore import rescore
 
         index = _built(dtype, vectors, threads)
 
+        def stored(rows: Rows) -> Vectors:  # as a gallery's shard gives them
+            return np.take(vectors, rows, axis=0)
+
         def search(queries: Vectors, k: int) -> Rows:
-            candidates, _, _ = index.search(queries, oversampled(k, dtype, len(vectors)), threads=threads)
-            return rescore(queries, candidates, vectors.__getitem__, k=k, metric="cos", threads=threads)[0]
+            def answers(queries: Vectors) -> tuple[Rows]:
+                candidates = index.candidates(queries, oversampled(k, dtype, len(vectors)), threads=threads)
+                return (rescore(queries, candidates, stored, k=k, metric="cos", threads=threads)[0],)
+
+            return answered_in_order(answers, queries)[0]
 
         return search
 
@@ -100,8 +107,10 @@ def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
 
 
 def _index_alone(vectors: Vectors, threads: int) -> Search:
+    from semblance.gallery.order import answered_in_order
+
     index = _built("bf16", vectors, threads)
-    return lambda queries, k: index.search(queries, k, threads=threads)[0]
+    return lambda queries, k: answered_in_order(lambda some: index.search(some, k, threads=threads), queries)[0]
 
 
 def _faiss_hnsw(vectors: Vectors, threads: int) -> Search:

@@ -1,8 +1,8 @@
 """Vectors as bytes: one factor for all of them, and whether their neighbours survive it.
 
 In: prepared vectors, or blocks of them that need not fit into memory. Out: int8 codes, and the figures to decide by.
-With one factor the dot product of two codes is that of their vectors but for rounding, so that an index compares bytes
-and divides nothing: a factor for each vector would use the bytes better and cost every comparison two norms.
+With one factor the distance of two codes is that of their vectors but for rounding, so that an index compares bytes and
+divides nothing: a factor for each vector would use the bytes better and cost every comparison two norms.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def kept_neighbours(
     for rows, values in pieces(blocks, alive=alive):
         vectors = prepared(values, metric, "vectors", rows)
         exact = _distances(queries, vectors, metric)  # [S, n]
-        by_codes = _distances(query_codes, encode(vectors, factor).astype(np.float32), metric)
+        by_codes = _distances(query_codes, encode(vectors, factor).astype(np.float32), "l2sq")
         both = np.concatenate([true, np.stack([exact, by_codes])], axis=2)
         nearest = np.argpartition(both[0], k - 1, axis=1)[:, :k]
         true = np.stack([np.take_along_axis(each, nearest, axis=1) for each in both])

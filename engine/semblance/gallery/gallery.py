@@ -23,6 +23,7 @@ from semblance.gallery.generation import open_index
 from semblance.gallery.index import VectorIndex, checked_k
 from semblance.gallery.index_options import oversampled
 from semblance.gallery.manifest import Manifest
+from semblance.gallery.order import answered_in_order
 from semblance.gallery.removed import read_alive
 from semblance.gallery.rescore import rescore
 from semblance.gallery.rows import Rows, as_keys
@@ -211,7 +212,9 @@ class VectorGallery:
         if exact or self.index is None or wanted == 0 or self._is_few(passing):
             rows, distances = self._search_exactly(queries, passing, wanted)
         else:
-            rows, distances = self._search_index(queries, passing, wanted, threads)
+            rows, distances = answered_in_order(
+                lambda ordered: self._search_index(ordered, passing, wanted, threads), queries
+            )
         return self._neighbours(rows, distances, k)
 
     def _is_few(self, passing: NDArray[np.bool_]) -> bool:
@@ -272,7 +275,7 @@ class VectorGallery:
             asked = min(asked, len(index))
             if asked < wanted or asked > _EXACT_UP_TO:
                 return None
-            rows, _, _ = index.search(queries, asked, threads=threads)
+            rows = index.candidates(queries, asked, threads=threads)
             passes = (rows >= 0) & passing[rows]
             if (passes.sum(axis=1) >= wanted).all():
                 return np.where(passes, rows, -1)

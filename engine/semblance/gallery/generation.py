@@ -23,6 +23,7 @@ def open_index(gallery: Path, manifest: Manifest, *, mmap: bool = True) -> Vecto
     try:
         index = VectorIndex.open(
             path,
+            metric=manifest.card.metric,
             sha256=manifest.index.sha256,
             expansion_add=manifest.options["index"]["expansion_add"],
             expansion_search=manifest.options["index"]["expansion_search"],
@@ -30,9 +31,8 @@ def open_index(gallery: Path, manifest: Manifest, *, mmap: bool = True) -> Vecto
         )
     except GalleryError as error:
         raise GalleryError(f"{error}; {remedy}") from error
-    if (index.dimension, index.metric) != (manifest.card.dimension, manifest.card.metric):
+    if index.dimension != manifest.card.dimension:
         raise GalleryError(
-            f"{path} indexes {index.dimension}-d vectors by {index.metric}, the manifest says "
-            f"{manifest.card.dimension} and {manifest.card.metric}; {remedy}"
+            f"{path} indexes {index.dimension}-d vectors, the manifest says {manifest.card.dimension}; {remedy}"
         )
     return index

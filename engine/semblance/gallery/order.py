@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ _MOST_PIVOTS = 1024
 _PER_PIVOT = 8  # vectors, on average: with fewer there is nothing left to follow each other
 _ROWS = 4096  # scored together
 _WINDOW_VALUES = 1 << 24  # 64 MB
+
+_ORDERED_FROM = 1024  # queries: fewer do not meet each other's nodes in the cache
 
 _LIMITING = threading.Lock()  # the limit is the whole process's: of two at once the second would restore the first's
 
@@ -45,6 +48,17 @@ def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             part = slice(start, start + _ROWS)
             nearest[part] = (vectors[part] @ pivots.T - halves).argmax(axis=1)
     return np.argsort(nearest, kind="stable")
+
+
+def answered_in_order(
+    search: Callable[[NDArray[np.float32]], tuple[NDArray[Any], ...]], queries: NDArray[np.float32]
+) -> tuple[NDArray[Any], ...]:
+    """What `search` answers to `queries` [Q, D], arrays [Q, ...], asked with neighbours together if they are many."""
+    if len(queries) < _ORDERED_FROM:
+        return search(queries)
+    order = by_neighbourhood(queries)
+    back = np.argsort(order)
+    return tuple(each[back] for each in search(queries[order]))
 
 
 @contextmanager

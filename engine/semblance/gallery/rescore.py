@@ -73,9 +73,9 @@ def _nearest(
     rows = np.sort(candidates, axis=1)  # [q, c]; so that copies stand together, and ties are in order
     rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
     distances = _distances(queries, rows, gather, metric, first_query)
-    order = np.lexsort((rows, distances, rows < 0), axis=1)[:, :k]
+    best = (np.arange(len(rows))[:, None], np.lexsort((rows, distances, rows < 0), axis=1)[:, :k])
     with np.errstate(over="ignore"):  # a distance beyond float32 is inf; the order was decided in float64
-        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1).astype(np.float32)
+        return rows[best], distances[best].astype(np.float32)
 
 
 def _distances(

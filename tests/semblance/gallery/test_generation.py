@@ -103,11 +103,11 @@ def test_a_right_checksum_of_something_else(gallery_path: Path) -> None:
         with pytest.raises(GalleryError, match=r"000002\.usearch (cannot be read|is no USearch file).*rebuild"):
             open_index(gallery_path, named(content))
     for vectors, metric, says in (
-        (np.ones((3, 15), np.float32), "cos", "indexes 15-d vectors by cos, the manifest says 16 and cos"),
-        (np.ones((3, 16), np.float32), "l2sq", "indexes 16-d vectors by l2sq, the manifest says 16 and cos"),
+        (np.ones((3, 15), np.float32), "cos", "indexes 15-d vectors, the manifest says 16"),
+        (np.ones((3, 16), np.float32), "l2sq", "compares by l2sq, which is no index of cos"),
     ):
         VectorIndex.build(vectors, metric=metric).save(gallery_path / "other")  # type: ignore[arg-type]
-        with pytest.raises(GalleryError, match=rf"{says}; `semblance rebuild"):
+        with pytest.raises(GalleryError, match=rf"{says}.*; `semblance rebuild"):
             open_index(gallery_path, named((gallery_path / "other").read_bytes()))
 
 

@@ -57,16 +57,39 @@ def test_saved_and_opened_it_answers_the_same(tmp_path: Path, mmap: bool) -> Non
     vectors = clustered(1000)
     index = VectorIndex.build(vectors, metric="l2sq", expansion_search=200)
     written = index.save(tmp_path / "x.usearch")
-    again = VectorIndex.open(tmp_path / "x.usearch", sha256=written.sha256, expansion_search=200, mmap=mmap)
+    again = VectorIndex.open(
+        tmp_path / "x.usearch", metric="l2sq", sha256=written.sha256, expansion_search=200, mmap=mmap
+    )
     for one, other in zip(index.search(vectors[:50], 5), again.search(vectors[:50], 5), strict=True):
         np.testing.assert_array_equal(one, other)
     assert (again.metric, again.dtype, again.expansion_search, len(again)) == ("l2sq", "f16", 200, 1000)
 
 
+@pytest.mark.parametrize("num_queries", [0, 1, 2, 40])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "i8"])
+def test_candidates_are_what_a_search_finds(num_queries: int, dtype: str) -> None:
+    index = VectorIndex.build(clustered(300), metric="cos", dtype=dtype, connectivity=2, expansion_search=1)  # type: ignore[arg-type]
+    queries = clustered(num_queries, seed=2)
+    rows, _, counts = index.search(queries, 300)
+    candidates = index.candidates(queries, 300)
+    assert (candidates.shape, candidates.dtype) == ((num_queries, 300), np.int64)
+    np.testing.assert_array_equal(np.sort(candidates, axis=1), np.sort(rows, axis=1))
+    assert ((candidates >= 0).sum(axis=1) == counts).all()
+    with pytest.raises(InputError, match=r"k must be an integer in 1\.\.300"):
+        index.candidates(queries, 301)
+
+
+@pytest.mark.parametrize(("built", "opened"), [("cos", "l2sq"), ("l2sq", "cos")])
+def test_a_file_of_another_metric_is_refused(tmp_path: Path, built: str, opened: str) -> None:
+    written = VectorIndex.build(clustered(50), metric=built).save(tmp_path / "x.usearch")  # type: ignore[arg-type]
+    with pytest.raises(GalleryError, match=f"compares by .*, which is no index of {opened}; embed again"):
+        VectorIndex.open(tmp_path / "x.usearch", metric=opened, sha256=written.sha256)  # type: ignore[arg-type]
+
+
 def test_replacing_a_mapped_file_leaves_its_readers_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.usearch"
     written = VectorIndex.build(clustered(1000), metric="cos").save(path)
-    reader = VectorIndex.open(path, sha256=written.sha256)
+    reader = VectorIndex.open(path, metric="cos", sha256=written.sha256)
     before = reader.search(clustered(5), 3)
     VectorIndex.build(clustered(10, seed=3), metric="cos").save(path)
     np.testing.assert_array_equal(reader.search(clustered(5), 3)[0], before[0])
@@ -80,10 +103,10 @@ def test_one_flipped_byte_is_noticed(tmp_path: Path, where: int) -> None:
     damaged[where] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(GalleryError, match=r"damaged.*restore it from a copy, or embed again"):
-        VectorIndex.open(path, sha256=written.sha256)
+        VectorIndex.open(path, metric="cos", sha256=written.sha256)
     path.unlink()
     with pytest.raises(GalleryError, match=r"missing.*restore it from a copy, or embed again"):
-        VectorIndex.open(path, sha256=written.sha256)
+        VectorIndex.open(path, metric="cos", sha256=written.sha256)
 
 
 @pytest.mark.parametrize("num_queries", [1, 2])
@@ -101,13 +124,16 @@ def test_short_answers_are_padded_and_counted(num_queries: int) -> None:
 
 
 def test_padding_and_ties_are_put_in_order() -> None:
-    from semblance.gallery.index import _padded, _sorted
+    from semblance.gallery.index import _padded, _repadded, _sorted
 
-    rows, distances = _sorted(
-        np.array([[5, 3, 9, 0], [2, 1, 0, 0]]),
+    counts = np.array([3, 2])
+    rows, distances = _repadded(
+        np.array([[5, 3, 9, 0], [2, 1, 0, 0]], np.uint64),
         np.array([[1, 1, 0.5, np.nan], [3, 2, np.nan, np.nan]], np.float32),
-        np.array([3, 2]),
+        counts,
     )
+    np.testing.assert_array_equal(rows, [[5, 3, 9, -1], [2, 1, -1, -1]])
+    rows, distances = _sorted(rows, distances, counts)
     np.testing.assert_array_equal(rows, [[9, 3, 5, -1], [1, 2, -1, -1]])
     np.testing.assert_array_equal(distances, [[0.5, 1, 1, np.inf], [2, 3, np.inf, np.inf]])
     np.testing.assert_array_equal(_padded(np.array([4, 6]), np.array([2]), 3), [[4, 6, 0]])
@@ -258,7 +284,7 @@ def test_the_number_type_is_named_whatever_the_machine_likes(tmp_path: Path) -> 
         for dtype in DTYPES:
             index = VectorIndex.build(unit(50), metric=metric, dtype=dtype)  # type: ignore[arg-type]
             written = index.save(tmp_path / "x.usearch")
-            assert VectorIndex.open(tmp_path / "x.usearch", sha256=written.sha256).dtype == dtype
+            assert VectorIndex.open(tmp_path / "x.usearch", metric=metric, sha256=written.sha256).dtype == dtype
             assert str(Index.metadata(tmp_path / "x.usearch")["kind_scalar"]).lower().endswith(dtype)
 
 
@@ -280,7 +306,7 @@ def test_no_row_comes_twice_and_none_that_was_removed(metric: str, dtype: str, t
             index.add(vectors, first_row=0)
         written = index.save(tmp_path / "x.usearch")
         for mmap in (True, False):
-            opened = VectorIndex.open(tmp_path / "x.usearch", sha256=written.sha256, mmap=mmap)
+            opened = VectorIndex.open(tmp_path / "x.usearch", metric=metric, sha256=written.sha256, mmap=mmap)
             alive = np.setdiff1d(np.arange(300), gone[turn * 20 :])
             np.testing.assert_array_equal(np.flatnonzero(opened.contains(np.arange(300))), alive)
             for each in (index, opened):
@@ -373,7 +399,7 @@ def test_a_mapped_index_is_not_changed_and_not_written_over(tmp_path: Path) -> N
     """Adding to one ends the process, and so does reading on in a file that was written over."""
     path = tmp_path / "x.usearch"
     written = VectorIndex.build(unit(50), metric="cos").save(path)
-    index = VectorIndex.open(path, sha256=written.sha256)
+    index = VectorIndex.open(path, metric="cos", sha256=written.sha256)
     before = path.read_bytes()
     for change in (
         lambda: index.add(unit(1), first_row=50),
@@ -395,7 +421,7 @@ def test_a_mapped_index_is_not_changed_and_not_written_over(tmp_path: Path) -> N
 def test_a_mapped_file_may_be_replaced_and_removed_under_its_readers(tmp_path: Path) -> None:
     path = tmp_path / "x.usearch"
     written = VectorIndex.build(unit(2000), metric="cos").save(path)
-    readers = [VectorIndex.open(path, sha256=written.sha256) for _ in range(3)]
+    readers = [VectorIndex.open(path, metric="cos", sha256=written.sha256) for _ in range(3)]
     before = readers[0].search(unit(50, seed=1), 20)
     for turn in range(3):
         VectorIndex.build(unit(10, seed=turn), metric="cos").save(path)
@@ -409,7 +435,9 @@ def test_a_mapped_file_may_be_replaced_and_removed_under_its_readers(tmp_path: P
 def test_a_file_keeps_neither_expansion_so_that_both_are_given_again(tmp_path: Path, mmap: bool) -> None:
     index = VectorIndex.build(unit(50), metric="cos", connectivity=5, expansion_add=30, expansion_search=20)
     sha256 = index.save(tmp_path / "x.usearch").sha256
-    again = VectorIndex.open(tmp_path / "x.usearch", sha256=sha256, expansion_add=30, expansion_search=20, mmap=mmap)
+    again = VectorIndex.open(
+        tmp_path / "x.usearch", metric="cos", sha256=sha256, expansion_add=30, expansion_search=20, mmap=mmap
+    )
     assert (again.connectivity, again.expansion_add, again.expansion_search) == (5, 30, 20)
     assert (index.connectivity, index.expansion_add, index.expansion_search) == (5, 30, 20)
 
@@ -424,11 +452,11 @@ def test_every_flipped_byte_is_noticed_before_the_library_sees_the_file(tmp_path
         damaged[at] ^= 0x80
         path.write_bytes(damaged)
         with pytest.raises(GalleryError, match="is damaged: its sha256 begins"):
-            VectorIndex.open(path, sha256=sha256)
+            VectorIndex.open(path, metric="cos", sha256=sha256)
     for content in (whole[:-1], whole + b"x", b""):
         path.write_bytes(content)
         with pytest.raises(GalleryError, match="is damaged"):
-            VectorIndex.open(path, sha256=sha256)
+            VectorIndex.open(path, metric="cos", sha256=sha256)
 
 
 def test_places_of_removed_rows_are_known_and_what_they_lost_is_repaired() -> None:

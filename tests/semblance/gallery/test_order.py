@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 
 from semblance.gallery import order
 from semblance.gallery.index import VectorIndex
-from semblance.gallery.order import by_neighbourhood, windows
+from semblance.gallery.order import answered_in_order, by_neighbourhood, windows
 from semblance.gallery.pieces import prepared
 
 
@@ -31,15 +31,21 @@ def test_vectors_of_a_cluster_follow_each_other() -> None:
 
 
 @pytest.mark.parametrize("metric", ["cos", "l2sq"])
-def test_many_queries_get_the_answers_that_each_would_get_alone(metric: str) -> None:
+@pytest.mark.parametrize("num", [0, 1, 1023, 1024, 1500])
+def test_many_queries_get_the_answers_that_each_would_get_alone(metric: str, num: int) -> None:
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((3000, 16), dtype=np.float32)
     index = VectorIndex.build(vectors, metric=metric)
-    queries = rng.standard_normal((1500, 16), dtype=np.float32)
-    together = index.search(queries, 10, threads=2)
-    for start in range(0, 1500, 500):
-        for whole, part in zip(together, index.search(queries[start : start + 500], 10), strict=True):
-            np.testing.assert_array_equal(whole[start : start + 500], part)
+    queries = rng.standard_normal((num, 16), dtype=np.float32)
+    asked = []
+
+    def search(queries: np.ndarray) -> tuple[np.ndarray, ...]:
+        asked.append(queries)
+        return index.search(queries, 10, threads=2)
+
+    for found, expected in zip(answered_in_order(search, queries), index.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert np.array_equal(asked[0], queries) == (num < 1024)
 
 
 @pytest.mark.parametrize("metric", ["cos", "l2sq"])

@@ -28,9 +28,9 @@ class Blinkered:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def search(self, queries: np.ndarray, k: int, *, threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, distances = search_exact(queries, self._vectors[self._seen], k=k, metric="cos")
-        return self._seen[rows], distances, np.full(len(rows), k)
+    def candidates(self, queries: np.ndarray, k: int, *, threads: int = 1) -> np.ndarray:
+        rows, _ = search_exact(queries, self._vectors[self._seen], k=k, metric="cos")
+        return self._seen[rows]
 
 
 def reference(vectors: np.ndarray, hidden: set[int], k: int) -> np.ndarray:

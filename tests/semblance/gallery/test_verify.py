@@ -163,7 +163,7 @@ def test_rows_that_are_not_in_the_index(gallery_path: Path) -> None:
     assert off.problem == "280 of its vectors are not those of the shards"
     with_index(gallery_path, VectorIndex.build(vectors[:, :15], metric="cos"), 300)
     (found,) = verify(gallery_path)
-    assert "indexes 15-d vectors by cos" in found.problem
+    assert "indexes 15-d vectors, the manifest says 16" in found.problem
     assert found.remedy.startswith("`semblance rebuild")
 
 
