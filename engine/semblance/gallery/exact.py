@@ -3,15 +3,18 @@
 In: queries and vectors, whole or as a stream of blocks that need not fit into memory. Out: for each query the k rows
 with the smallest distances, as if every distance had been computed in float64 and sorted, equal ones by the lower row.
 
-A float32 product scores a tile of vectors against a tile of queries. The minima over groups of scores cut the search
-short: k of them lie at or below their k-th smallest, so no score above that (plus twice the error bound) can belong to
-the answer. What is left, a few rows per query, gets its distance in float64 from the vectors themselves.
+A float32 product scores a block of vectors against a tile of queries, several tiles at once. The minima over groups of
+scores cut the search short: k of them lie at or below their k-th smallest, so no score above that (plus twice the error
+bound) can belong to the answer. What is left, a few rows per query, gets its distance in float64 from the vectors
+themselves.
 Knows nothing of images, keys or files.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,19 +22,25 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
+from semblance.gallery.blas import blas_threads, keep_to_one_blas_thread, one_blas_thread
 from semblance.gallery.distances import CACHED_VALUES, cosine_distances, euclidean_norms, squared_distances
+from semblance.options import checked_count
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-# Measured on two cores, 10,000 x 60,000. 64-d: product and minima in tiles of 256 x 8,192 or 16,384 need no longer than
-# the bare product, in tiles of 32 x 4,096 three times as long; threads over tiles with a single-threaded BLAS gained
-# nothing over BLAS's own. 784-d, k = 100: 16,384 gives fewer early candidates than 8,192 (13.5 s against 15 to 18).
-_QUERY_BLOCK = 256
+# Measured on two cores, product and minima of 10,000 x 100,000, 64-d: threads of our own over tiles, each with its own
+# product, .95 s; BLAS's threads 2.0. Rows of scores that lie a power of two apart share their places in the cache: 1.3.
+# The whole search of 4,096 x 50,000, 2,048-d, in tiles of 256 x 16,384 5.5 s, of 512 4.9, of 1,024 4.9: each tile has
+# BLAS rearrange the block. 784-d, k = 100: blocks of 16,384 give fewer early candidates than 8,192 (13.5 s against 15).
+_QUERY_BLOCK = 512
 _VECTOR_BLOCK = 16384
+_APART = 16  # scores between two rows of them
+_LEAST_QUERIES = 16  # worth a thread of their own
 _GROUP = 16  # scores under one minimum
-_MAX_DEPTH = 512  # products summed in one go: longer sums would widen the error bound in proportion
+_MAX_DEPTH = 4096  # products summed in one go: longer sums would widen the error bound in proportion
+_UNIT = 2.0**-20  # how far norms may be off 1 for vectors to count as of unit length, which the bound then covers
 
 _U = 2.0**-24  # unit roundoff of float32
 _FLOOR = 2.0**-118  # what underflow can lose in one score; scores are scaled to be of the order of 1
@@ -46,18 +55,19 @@ def search_exact(
     exclude: Rows | None = None,
     query_block: int = _QUERY_BLOCK,
     vector_block: int = _VECTOR_BLOCK,
+    threads: int | None = None,
 ) -> tuple[Rows, Floats]:
     """The k nearest of `vectors` [N, D] for each of `queries` [Q, D]: rows int64 [Q, k], distances float32 [Q, k].
 
     Both are float32, or of a type that float32 holds exactly (float16, uint8, int8). Distances: "l2sq" is the squared
     Euclidean distance, "cos" is 1 - cosine, where a zero vector is at distance 1 from everything, itself included.
     `exclude` [Q] int64 names one row per query to leave out (leave-one-out), -1 leaves out none. `vectors` may be a
-    memory map: it is read once, in blocks. No vectors, no queries or a k above what is there: InputError, except that
-    zero queries give zero rows.
+    memory map: it is read once, in blocks. `threads` None is as many as BLAS takes. No vectors, no queries or a k above
+    what is there: InputError, except that zero queries give zero rows.
     """
     _check_matrix(vectors, "vectors")
     blocks = (vectors[start : start + vector_block] for start in range(0, len(vectors), vector_block))
-    return search_blocks(queries, blocks, k=k, metric=metric, exclude=exclude, query_block=query_block)
+    return search_blocks(queries, blocks, k=k, metric=metric, exclude=exclude, query_block=query_block, threads=threads)
 
 
 def search_blocks(
@@ -68,6 +78,7 @@ def search_blocks(
     metric: Metric,
     exclude: Rows | None = None,
     query_block: int = _QUERY_BLOCK,
+    threads: int | None = None,
 ) -> tuple[Rows, Floats]:
     """`search_exact` over a stream: `blocks` [n, D] follow each other, rows count on through them.
 
@@ -78,18 +89,17 @@ def search_blocks(
         raise InputError(f"metric must be 'cos' or 'l2sq', is {metric!r}")
     if type(k) is not int or k < 1:
         raise InputError(f"k must be an integer of at least 1, is {k!r}")
-    tiles = list(_query_tiles(queries, k=k, metric=metric, exclude=exclude, size=query_block))
-    scratch = np.empty(0, np.float32)
+    threads = blas_threads() if threads is None else checked_count("threads", threads)
+    share = max(_LEAST_QUERIES, -(-len(queries) // threads))
+    tiles = list(_query_tiles(queries, k=k, metric=metric, exclude=exclude, size=min(query_block, share)))
     num_rows = 0
-    for values in blocks:
-        if len(values) == 0:
-            continue
-        block = _Block.prepare(values, num_rows, metric, queries.shape[1], k)
-        num_rows += len(values)
-        if tiles and len(scratch) < len(tiles[0].values) * len(block.scaled):
-            scratch = np.empty(len(tiles[0].values) * len(block.scaled), np.float32)
-        for tile in tiles:
-            _search_tile(tile, block, metric, scratch)
+    with _Workers(min(threads, len(tiles))) as workers:
+        for values in blocks:
+            if len(values) == 0:
+                continue
+            block = _Block.prepare(values, num_rows, metric, queries.shape[1], k)
+            num_rows += len(values)
+            workers.search(tiles, block, metric)
     available = num_rows if exclude is None else num_rows - 1
     if k > available:
         raise InputError(
@@ -100,6 +110,43 @@ def search_blocks(
     with np.errstate(over="ignore"):  # a distance beyond float32 is inf; the order was decided in float64
         distances = np.concatenate([tile.distances for tile in tiles]).astype(np.float32)
     return np.concatenate([tile.rows for tile in tiles]), distances
+
+
+class _Workers:
+    """Threads that search tiles, each with room for scores of its own; of one, BLAS shares out the products."""
+
+    def __init__(self, num: int) -> None:
+        self._pool = ThreadPoolExecutor(num, initializer=keep_to_one_blas_thread) if num > 1 else None
+        self._own = threading.local()
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def search(self, tiles: list[_Tile], block: _Block, metric: Metric) -> None:
+        """Merge a block's candidates into the best rows of every tile."""
+        if self._pool is None:
+            for tile in tiles:
+                _search_tile(tile, block, metric, self._scratch(tile, block))
+            return
+        with one_blas_thread():  # the block is prepared, and read, outside
+            tasks = [self._pool.submit(self._search_one, tile, block, metric) for tile in tiles]
+            for task in tasks:
+                task.result()
+
+    def _search_one(self, tile: _Tile, block: _Block, metric: Metric) -> None:
+        _search_tile(tile, block, metric, self._scratch(tile, block))
+
+    def _scratch(self, tile: _Tile, block: _Block) -> Floats:
+        """Room [q, padded] for a tile's scores."""
+        num, padded = len(tile.values), block.group * block.num_groups
+        scratch: Floats = getattr(self._own, "scratch", np.empty(0, np.float32))
+        if scratch.size < num * (padded + _APART):
+            self._own.scratch = scratch = np.empty(num * (padded + _APART), np.float32)
+        return scratch[: num * (padded + _APART)].reshape(num, -1)[:, :padded]
 
 
 @dataclass(slots=True)
@@ -121,10 +168,14 @@ class _Block:
 
     first_row: int
     values: Floats  # [n, D] as given
-    scaled: Floats  # [padded, D + 1]: scaled as a tile's, by one exponent; the last column is the squared norm (l2sq)
+    scaled: (
+        Floats  # cos: [n, D] of unit length; l2sq: [n, D + 1] scaled as a tile's, by one exponent, and squared norms
+    )
     norms: Doubles  # [n]
     exponent: int
-    group: int  # divides `padded`
+    slack: float  # by how much the lengths of `scaled` are off 1, under cos
+    group: int  # scores under one minimum, which lie G apart
+    num_groups: int  # G; scores from n on are padding
 
     @classmethod
     def prepare(cls, values: NDArray[np.generic], first_row: int, metric: Metric, dimension: int, k: int) -> _Block:
@@ -133,18 +184,20 @@ class _Block:
             raise InputError(f"queries have {dimension} dimensions, vectors {values.shape[1]}; both must be equal")
         floats = np.ascontiguousarray(values, dtype=np.float32)
         norms = euclidean_norms(floats, "vectors", first_row)
+        exponent, slack = 0, 0.0
+        if metric == "cos":
+            off = float(np.abs(norms - 1).max())
+            is_unit = off <= _UNIT
+            scaled, slack = (floats, off) if is_unit else (_unit(floats, norms), 0.0)
+        else:
+            exponent = int(np.frexp(norms.max())[1])
+            scaled = np.empty((len(floats), dimension + 1), np.float32)
+            np.ldexp(floats, -exponent, out=scaled[:, :-1])
+            scaled[:, -1] = np.ldexp(norms, -exponent) ** 2
         group = _GROUP
         while group > 1 and len(floats) // group < 2 * (k + 1):  # enough minima to hold k of them
             group //= 2
-        scaled = np.zeros((-(-len(floats) // group) * group, dimension + 1), np.float32)
-        exponent = 0
-        if metric == "cos":
-            scaled[: len(floats), :-1] = _unit(floats, norms)
-        else:
-            exponent = int(np.frexp(norms.max())[1])
-            scaled[: len(floats), :-1] = np.ldexp(floats, -exponent)
-            scaled[: len(floats), -1] = np.ldexp(norms, -exponent) ** 2
-        return cls(first_row, floats, scaled, norms, exponent, group)
+        return cls(first_row, floats, scaled, norms, exponent, slack, group, -(-len(floats) // group))
 
 
 def _query_tiles(
@@ -168,13 +221,9 @@ def _query_tiles(
         )
 
 
-def _search_tile(tile: _Tile, block: _Block, metric: Metric, scratch: Floats) -> None:
-    """Merge a block's candidates into the best rows of a tile's queries; `scratch` has room for their scores."""
-    out = scratch[: len(tile.values) * len(block.scaled)].reshape(len(tile.values), -1)
-    scores, offset, scale, bound = _scores(tile, block, metric, out)  # [q, padded]
-    scores[:, len(block.values) :] = np.inf
-    grouped = scores.reshape(len(scores), block.group, -1)  # [q, group, G]: a group's members lie G apart
-    minima = np.minimum.reduce(grouped, axis=1)  # [q, G]
+def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> None:
+    """Merge a block's candidates into the best rows of a tile's queries; `scores` [q, padded] is room for theirs."""
+    minima, offset, scale, bound = _scores(tile, block, metric, scores)  # [q, G]
 
     # 1) No answer lies above the k-th best so far, nor above what k of this block's own rows are sure to reach.
     limit = np.ldexp(tile.distances[:, -1] - offset, scale) + bound  # [q], inf until there are k
@@ -188,8 +237,9 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scratch: Floats) ->
 
     # 2) The scores at or below it are candidates.
     query, group = np.nonzero(minima <= ceiling)
-    member, at = np.nonzero((grouped[query, :, group] <= ceiling[query]).T)
-    query, row = query[at], member * minima.shape[1] + group[at]
+    members = scores.reshape(len(scores), block.group, -1)[query, :, group]  # [pairs, group]: they lie G apart
+    at, member = np.nonzero(members <= ceiling[query])
+    query, row = query[at], member * block.num_groups + group[at]
     keep = row < len(block.values)  # no padding, which an infinite limit lets pass
     if tile.exclude is not None:
         keep &= row + block.first_row != tile.exclude[query]
@@ -200,23 +250,26 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scratch: Floats) ->
 
 
 def _scores(
-    tile: _Tile, block: _Block, metric: Metric, out: Floats
+    tile: _Tile, block: _Block, metric: Metric, scores: Floats
 ) -> tuple[Floats, Doubles, NDArray[np.int64], Doubles]:
-    """Scores [q, padded] that rise with the distance: score = (distance - offset) * 2**scale, within the bound [q].
+    """Fill in scores [q, padded] that rise with the distance: score = (distance - offset) * 2**scale, within the bound.
+
+    Gives the minima [q, G] over groups of them, offset, scale and bound [q].
 
     For l2sq |v|^2 - 2 q.v is one product of [-2 q, 1] with [v, |v|^2]; for cos -q.v of unit vectors.
     Bound: n products summed in any order, fused or not, err by at most n u / (1 - n u) times the sum of their sizes
     (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1); four more roundings cover the
-    scaling to unit norm or the squared norm, and 2**-50 of the largest possible distance covers float64's own.
+    scaling to unit norm or the squared norm, and 2**-50 of the largest possible distance covers float64's own. Where
+    vectors are taken as of unit length that nearly are, the cosine is off by as much as their length.
     """
     dimension = tile.values.shape[1]
     depth = _depth(dimension + 1)
     num_sums = depth + -(-(dimension + 1) // depth) + 4
     gamma = num_sums * _U / (1 - num_sums * _U)
     if metric == "cos":
-        left = np.concatenate([-tile.scaled, np.zeros((len(tile.scaled), 1), np.float32)], axis=1)
+        left = -tile.scaled
         offset, scale = np.ones(len(left)), np.zeros(len(left), np.int64)
-        bound = np.full(len(left), 1.01 * gamma + dimension * 2.0**-50)
+        bound = np.full(len(left), 1.01 * gamma + 1.01 * block.slack + dimension * 2.0**-50)
     else:
         # One power of two for each query keeps the larger of both norms near 1: no overflow, no needless underflow.
         common = np.maximum(tile.exponents, block.exponent)
@@ -226,16 +279,18 @@ def _scores(
         offset, scale = tile.norms**2, -2 * common
         q, v = np.ldexp(tile.norms, -common), np.ldexp(block.norms.max(), -common)
         bound = 1.01 * gamma * (2 * q * v + v * v) + dimension * 2.0**-50 * (q + v) ** 2
-    return _product(left, block.scaled, out), offset, scale, bound + _FLOOR * (dimension + 1)
+    _product(left, block.scaled, scores[:, : len(block.scaled)])
+    scores[:, len(block.scaled) :] = np.inf
+    minima = np.minimum.reduce(scores.reshape(len(left), block.group, block.num_groups), axis=1)
+    return minima, offset, scale, bound + _FLOOR * (dimension + 1)
 
 
-def _product(left: Floats, right: Floats, out: Floats) -> Floats:
+def _product(left: Floats, right: Floats, out: Floats) -> None:
     """left @ right.T, summed in stretches of at most `_MAX_DEPTH`."""
     depth = _depth(left.shape[1])
     np.matmul(left[:, :depth], right[:, :depth].T, out=out)
     for start in range(depth, left.shape[1], depth):
         out += left[:, start : start + depth] @ right[:, start : start + depth].T
-    return out
 
 
 def _depth(num_products: int) -> int:
@@ -274,7 +329,13 @@ def _merge(tile: _Tile, query: Rows, row: Rows, distance: Doubles) -> None:
 
 
 def _unit(values: Floats, norms: Doubles) -> Floats:
-    scaled: Floats = (values / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)
+    """`values` [n, D] of length 1, rounded once; those of norm 0 as they are."""
+    scaled = np.empty(values.shape, np.float32)
+    divisors = np.where(norms == 0, 1, norms)[:, None]
+    step = max(1, CACHED_VALUES // values.shape[1])
+    for start in range(0, len(values), step):
+        part = slice(start, start + step)
+        scaled[part] = values[part] / divisors[part]  # in float64
     return scaled
 
 

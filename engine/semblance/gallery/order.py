@@ -7,17 +7,14 @@ put with the nearest of some of the others, drawn evenly, which costs one small 
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from semblance.card import Metric
+from semblance.gallery.blas import one_blas_thread
 from semblance.gallery.pieces import Blocks, Piece, pieces, prepared
 
 # Measured, queries/s by number of pivots (none, 100, 400, 1,000), 100,000 x 64-d about 1,000 centres, 10,000 queries:
@@ -30,8 +27,6 @@ _WINDOW_VALUES = 1 << 24  # 64 MB
 
 _ORDERED_FROM = 1024  # queries: fewer do not meet each other's nodes in the cache
 
-_LIMITING = threading.Lock()  # the limit is the whole process's: of two at once the second would restore the first's
-
 
 def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """A permutation [N] of `vectors` [N, D], of finite values, that puts together those with the same nearest pivot."""
@@ -41,8 +36,9 @@ def by_neighbourhood(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         return np.arange(num)
     pivots = vectors[np.linspace(0, num - 1, num_pivots).astype(np.int64)]  # [P, D]
     nearest = np.empty(num, np.int64)
-    # any order is right, only slower
-    with _one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+    # any order is right, only slower; threads that spin after a product would cost the walk: measured, 4,000 queries at
+    # 100,000 x 64-d on two cores took 45 us each, and take 29
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         halves = np.einsum("pd,pd->p", pivots, pivots) / 2
         for start in range(0, num, _ROWS):
             part = slice(start, start + _ROWS)
@@ -59,22 +55,6 @@ def answered_in_order(
     order = by_neighbourhood(queries)
     back = np.argsort(order)
     return tuple(each[back] for each in search(queries[order]))
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Matrix products inside stay on the calling thread.
-
-    OpenBLAS's other threads spin for tens of milliseconds after a product, on the cores that the walk is about to use.
-    Measured, 4,000 queries at 100,000 x 64-d, two cores: 45 us a query with them, 29 without.
-    """
-    with _LIMITING, _blas().limit(limits=1, user_api="blas"):
-        yield
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # of the libraries that are loaded by now: numpy's is
 
 
 def windows(

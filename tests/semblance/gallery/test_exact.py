@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semblance.errors import InputError
 from semblance.gallery import exact
+from semblance.gallery.blas import blas_threads
 from semblance.gallery.exact import search_blocks, search_exact
 
 
@@ -194,19 +195,54 @@ def test_no_queries_one_vector() -> None:
     assert (rows.tolist(), distances.tolist()) == ([[0]], [[0.0]])
 
 
-def test_the_error_bound_holds_for_every_score() -> None:
-    """The proof's claim itself: |score - true| <= bound, for values chosen to round badly."""
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+@pytest.mark.parametrize("dimension", [1, 63, 700, 5000])
+@pytest.mark.parametrize("num", [200, 4105])
+@pytest.mark.parametrize("is_unit", [False, True])
+def test_the_error_bound_holds_for_every_score(metric: str, dimension: int, num: int, is_unit: bool) -> None:
+    """The proof's claim itself: |score - true| <= bound, for values chosen to round badly, or nearly of unit length."""
     rng = np.random.default_rng(8)
-    for metric in ("cos", "l2sq"):
-        for dimension in (1, 63, 700):
-            vectors = (rng.random((200, dimension)) + rng.choice([0, 1e3], (200, 1))).astype(np.float32)
-            queries = (rng.random((10, dimension)) + rng.choice([0, 1e3], (10, 1))).astype(np.float32)
-            (tile,) = exact._query_tiles(queries, k=1, metric=metric, exclude=None, size=10)
-            block = exact._Block.prepare(vectors, 0, metric, dimension, 1)
-            out = np.empty((10, len(block.scaled)), np.float32)
-            scores, offset, scale, bound = exact._scores(tile, block, metric, out)
-            true = np.ldexp(plain_distances(queries, vectors, metric) - offset[:, None], scale[:, None])
-            assert (np.abs(scores[:, :200] - true) <= bound[:, None]).all()
+    vectors = (rng.random((num, dimension)) + rng.choice([0, 1e3], (num, 1))).astype(np.float32)
+    queries = (rng.random((10, dimension)) + rng.choice([0, 1e3], (10, 1))).astype(np.float32)
+    if is_unit:
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * (1 - 2.0**-21)).astype(np.float32)
+    (tile,) = exact._query_tiles(queries, k=1, metric=metric, exclude=None, size=10)
+    block = exact._Block.prepare(vectors, 0, metric, dimension, 1)
+    assert (block.scaled is block.values) == (is_unit and metric == "cos")
+    scores = np.full((10, block.group * block.num_groups + 3), np.nan, np.float32)[:, :-3]
+    minima, offset, scale, bound = exact._scores(tile, block, metric, scores)
+    true = np.ldexp(plain_distances(queries, vectors, metric) - offset[:, None], scale[:, None])
+    assert (np.abs(scores[:, :num] - true) <= bound[:, None]).all()
+    assert np.isinf(scores[:, num:]).all()
+    np.testing.assert_array_equal(minima, np.min(np.split(scores, block.group, axis=1), axis=0))
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+@pytest.mark.parametrize("num", [4095, 4096, 4097, 16385])
+@pytest.mark.parametrize("num_queries", [1, 33, 300])
+def test_threads_and_blocks_change_no_bit(metric: str, num: int, num_queries: int) -> None:
+    rng = np.random.default_rng(num)
+    vectors = rng.integers(-2, 3, (num, 5)).astype(np.float32)  # with ties
+    vectors[:, 0] += 5
+    queries = vectors[rng.integers(0, num, num_queries)]
+    alone = [
+        np.concatenate(parts)
+        for parts in zip(*(search_exact(q[None], vectors, k=7, metric=metric) for q in queries), strict=True)
+    ]
+    for threads in (None, 1, 2, 5):
+        found = search_exact(queries, vectors, k=7, metric=metric, threads=threads)
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+    if num_queries < 40:
+        assert_same(found, queries, vectors, 7, metric)
+
+
+def test_an_error_in_a_thread_reaches_the_caller_and_leaves_blas_its_threads() -> None:
+    before = blas_threads()
+    blocks = [vectors_of(20_000, 3), vectors_of(5, 3) * np.float32(np.nan)]
+    with pytest.raises(InputError, match="vectors must be finite, row 20000"):
+        search_blocks(vectors_of(600, 3), blocks, k=1, metric="cos", threads=2)
+    assert blas_threads() == before
 
 
 def vectors_of(*shape: int, dtype: type = np.float32) -> NDArray:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from semblance.gallery import order
 from semblance.gallery.index import VectorIndex
@@ -70,12 +67,3 @@ def test_windows_give_every_living_row_once_with_its_prepared_vector(
 def test_no_rows_make_no_window() -> None:
     assert list(windows([np.empty((0, 4), np.float32)], "cos")) == []
     assert list(windows([np.ones((3, 4), np.float32)], "cos", alive=np.zeros(3, bool))) == []
-
-
-def test_blas_has_its_threads_again_after_many_orders_at_once() -> None:
-    vectors = np.random.default_rng(2).standard_normal((4000, 32), dtype=np.float32)
-    before = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-    with ThreadPoolExecutor(4) as pool:
-        orders = list(pool.map(lambda _: by_neighbourhood(vectors), range(40)))
-    assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"] == before
-    assert all(np.array_equal(order, orders[0]) for order in orders)
