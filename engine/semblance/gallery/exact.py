@@ -227,16 +227,17 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> 
 
     # 1) No answer lies above the k-th best so far, nor above what k of this block's own rows are sure to reach.
     limit = np.ldexp(tile.distances[:, -1] - offset, scale) + bound  # [q], inf until there are k
-    crowded = np.flatnonzero((minima <= limit[:, None]).sum(axis=1) > 2 * tile.rows.shape[1])
+    ceiling = _float32_above(limit)  # [q, 1]
+    is_low = minima <= ceiling  # [q, G]
+    crowded = np.flatnonzero(np.count_nonzero(is_low, axis=1) > 2 * tile.rows.shape[1])
     needed = tile.rows.shape[1] + (tile.exclude is not None)  # the row to leave out may be among the lowest
     if len(crowded) and needed <= minima.shape[1]:
         reached = np.partition(minima[crowded], needed - 1, axis=1)[:, needed - 1].astype(np.float64)
-        limit[crowded] = np.minimum(limit[crowded], reached + 2 * bound[crowded])
-    with np.errstate(over="ignore"):
-        ceiling = np.nextafter(limit.astype(np.float32), np.float32(np.inf))[:, None]  # [q, 1]
+        ceiling[crowded] = _float32_above(np.minimum(limit[crowded], reached + 2 * bound[crowded]))
+        is_low[crowded] = minima[crowded] <= ceiling[crowded]
 
     # 2) The scores at or below it are candidates.
-    query, group = np.nonzero(minima <= ceiling)
+    query, group = np.nonzero(is_low)
     members = scores.reshape(len(scores), block.group, -1)[query, :, group]  # [pairs, group]: they lie G apart
     at, member = np.nonzero(members <= ceiling[query])
     query, row = query[at], member * block.num_groups + group[at]
@@ -247,6 +248,12 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> 
 
     # 3) Their true distances decide.
     _merge(tile, query, row + block.first_row, _distances(tile, block, query, row, metric))
+
+
+def _float32_above(limits: Doubles) -> Floats:
+    """Float32 values [q, 1] that are no lower than `limits` [q]."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(limits.astype(np.float32), np.float32(np.inf))[:, None]
 
 
 def _scores(
