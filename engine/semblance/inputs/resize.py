@@ -18,6 +18,7 @@ _KERNELS = {
     "bicubic": cv2.INTER_CUBIC,  # a = -0.75, no antialiasing
     "nearest": cv2.INTER_NEAREST_EXACT,  # half-pixel centres; INTER_NEAREST is off by up to a pixel
 }
+_FLOAT_VALUES = 1 << 22  # 16 MB as float32
 _LONG = 1 << 16  # pixels; beyond, INTER_AREA's tables, 24 bytes a pixel of this side, can outgrow the picture itself
 
 
@@ -49,7 +50,7 @@ def resize(
             if image.shape[axis] > _LONG and image.shape[axis] > side:
                 image = _average(image, side, axis)
         # INTER_AREA turns bilinear on both axes as soon as one of them grows: each axis gets its own pass
-        image = _scale(image, min(height, image.shape[0]), min(width, image.shape[1]), cv2.INTER_AREA)
+        image = _shrink(image, min(height, image.shape[0]), min(width, image.shape[1]))
         return _scale(image, height, width, cv2.INTER_LINEAR)
     return _scale(image, height, width, _KERNELS[resize])
 
@@ -75,6 +76,21 @@ def _center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     kept_columns = max(1, min(columns, round(rows * width / height)))
     top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
     return image[top : top + kept_rows, left : left + kept_columns]
+
+
+def _shrink(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """INTER_AREA, to no more than the picture's own sides.
+
+    OpenCV sums in float32 whatever it is given, and turns bytes into that one by one: a picture that is float32 already
+    takes .65 to .75 of the time and gives the same bytes. By whole numbers it sums bytes as integers, and rounds
+    otherwise.
+    """
+    is_whole = image.shape[0] % height == 0 and image.shape[1] % width == 0
+    if is_whole or image.size > _FLOAT_VALUES:
+        return _scale(image, height, width, cv2.INTER_AREA)
+    scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    rounded: NDArray[np.uint8] = np.asarray(cv2.convertScaleAbs(scaled)).reshape(height, width, image.shape[2])
+    return rounded
 
 
 def _scale(image: NDArray[np.uint8], height: int, width: int, kernel: int) -> NDArray[np.uint8]:

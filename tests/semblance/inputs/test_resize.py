@@ -70,6 +70,20 @@ def test_area_averages_along_the_one_axis_that_shrinks() -> None:
     assert np.abs(resize(RGB, height=24, width=3) - expected).max() <= 1.01
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_area_by_floats_is_area_by_bytes(seed: int) -> None:
+    """Noise, black and white, and one colour, to any smaller size: whole numbers of pixels under one are among them."""
+    rng = np.random.default_rng(seed)
+    for turn in range(60):
+        (rows, columns), channels = rng.integers(1, 400, 2), (1, 3)[turn % 2]
+        height, width = int(rng.integers(1, rows + 1)), int(rng.integers(1, columns + 1))
+        image = rng.integers(0, 256, (rows, columns, channels), dtype=np.uint8)
+        if turn % 3:
+            image = (image > 127).astype(np.uint8) * 255 if turn % 3 == 1 else np.full_like(image, image[0, 0, 0])
+        expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, channels)
+        np.testing.assert_array_equal(resize(image, height=height, width=width), expected)
+
+
 @pytest.mark.parametrize("size", [(24, 36), (7, 5), (3, 40)])
 def test_bilinear_is_two_taps_at_half_pixel_centres(size: tuple[int, int]) -> None:
     out = resize(RGB, height=size[0], width=size[1], resize="bilinear")
