@@ -89,8 +89,8 @@ def _shrink(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     if is_whole or image.size > _FLOAT_VALUES:
         return _scale(image, height, width, cv2.INTER_AREA)
     scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    rounded: NDArray[np.uint8] = np.asarray(cv2.convertScaleAbs(scaled)).reshape(height, width, image.shape[2])
-    return rounded
+    rounded = cv2.convertScaleAbs(scaled).astype(np.uint8, copy=False)
+    return rounded.reshape(height, width, image.shape[2])  # OpenCV drops an axis of 1
 
 
 def _scale(image: NDArray[np.uint8], height: int, width: int, kernel: int) -> NDArray[np.uint8]:
