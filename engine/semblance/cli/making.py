@@ -67,7 +67,12 @@ def embed(
         int | None, typer.Option(min=1, help="Pictures to one commit. Default: 8,192, fewer for wide vectors.")
     ] = None,
     vector_type: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, height x width.")] = DEFAULT.max_pixels,
+    max_pixels: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Largest picture, height x width; AVIF, animated WebP, CMYK JPEG and 16-bit colour count twice."
+        ),
+    ] = DEFAULT.max_pixels,
     max_bytes: Annotated[int, typer.Option(min=1, help="Largest file of a picture.")] = DEFAULT.max_bytes,
     scaled_decode: Annotated[
         bool, typer.Option("--scaled-decode", help="Decode large JPEGs smaller: faster, not quite the same vectors.")
@@ -76,7 +81,10 @@ def embed(
         bool, typer.Option("--deterministic", help="Index with one thread: the same bytes each time.")
     ] = False,
     index_type: Annotated[
-        str | None, typer.Option(help="f32, f16, bf16 or i8 inside the index. Default: f16 where that loses nothing.")
+        str | None,
+        typer.Option(
+            help="f32, f16, bf16 or i8 inside the index. Default: the smallest whose candidates lose nothing."
+        ),
     ] = None,
     max_errors: MaxErrors = None,
     strict: Strict = False,
