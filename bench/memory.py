@@ -4,8 +4,8 @@
     python -m bench.memory siamese --images 4000 40000
 
 In: JPEG files of Caltech101, each several times under other names where there are not enough. Each build is the real
-command in a process of its own, whose peak the system tells when it ends: all memory that was ever resident, code and
-mapped files too. The last line on stdout is one JSON document.
+command in a process of its own, which tells its peak as it ends: all memory that was ever resident, code and mapped
+files too. The last line on stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -26,7 +26,20 @@ from rich.table import Table
 from bench import mistakes_in_one_line
 from bench.overlap import unpack_photographs
 
-_RUN = "import semblance.cli; semblance.cli.main()"
+# What the system tells of a process that has ended counts what its parent held when it was started, too
+_RUN = """
+import atexit, os, pathlib, resource, sys
+def tell():
+    status = pathlib.Path("/proc/self/status")
+    if status.is_file():
+        peak = int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    pathlib.Path(os.environ["PEAK"]).write_text(str(peak))
+atexit.register(tell)
+import semblance.cli
+semblance.cli.main()
+"""
 
 
 def measure(model: str, counts: list[int], options: list[str]) -> list[dict[str, Any]]:
@@ -40,18 +53,18 @@ def measure(model: str, counts: list[int], options: list[str]) -> list[dict[str,
             for number in range(count):
                 os.link(photographs[number % len(photographs)], folder / f"{number:08d}.jpg")
             start = time.perf_counter()
-            peak = _peak_bytes(["embed", str(folder), "--model", model, "--out", f"{folder}.gallery", *options])
+            arguments = ["embed", str(folder), "--model", model, "--out", f"{folder}.gallery", *options]
+            peak = _peak_bytes(arguments, Path(scratch, "peak"))
             results.append({"images": count, "peak_rss_bytes": peak, "seconds": time.perf_counter() - start})
     return results
 
 
-def _peak_bytes(arguments: list[str]) -> int:
-    process = subprocess.Popen([sys.executable, "-c", _RUN, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(process.returncode)  # it has said why
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _peak_bytes(arguments: list[str], told: Path) -> int:
+    command = [sys.executable, "-c", _RUN, *arguments]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, env={**os.environ, "PEAK": str(told)}, check=False)
+    if ended.returncode:
+        raise SystemExit(ended.returncode)  # it has said why
+    return int(told.read_text())
 
 
 def main() -> None:

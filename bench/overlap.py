@@ -38,7 +38,9 @@ from semblance.inputs.decode import single_threaded
 from semblance.inputs.sources import FileSource
 
 
-def measure(model: str, *, num_images: int, rounds: int, threads: int, streams: int, workers: int) -> dict[str, Any]:
+def measure(
+    model: str, *, num_images: int, rounds: int, threads: int, streams: int | None, workers: int
+) -> dict[str, Any]:
     """Images per second of each contender, by round, with `threads` inside the model and `workers` that decode."""
     encoder = Encoder.load(model, threads=threads, streams=streams)
     single_threaded()
@@ -99,7 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default 3)")
     parser.add_argument("--threads", type=int, default=available_threads(), help="inside the model (default: all)")
     parser.add_argument("--workers", type=int, default=available_threads(), help="that decode (default: as many)")
-    parser.add_argument("--streams", type=int, default=available_threads(), help="batches at a time (default: threads)")
+    parser.add_argument("--streams", type=int, help="batches at a time (default: the command's)")
     given = parser.parse_args()
     with mistakes_in_one_line():
         result = measure(

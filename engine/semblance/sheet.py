@@ -18,6 +18,7 @@ from semblance.draw import Cell, contact_sheet, save_png
 from semblance.errors import GalleryError, ImageError, InputError, SourceError
 from semblance.gallery.gallery import VectorGallery
 from semblance.inference.encoder import Image
+from semblance.inputs.chosen import Choice
 from semblance.inputs.decode import decode
 from semblance.inputs.sources import Item
 from semblance.search import Gallery, Hit, open_pictures
@@ -70,23 +71,25 @@ def find_items(gallery: VectorGallery, keys: Iterable[int]) -> dict[int, Item]:
     for name in gallery.sources:
         # two sources may give the same uri: a key belongs to the part in whose range it lies
         here = np.zeros(len(wanted), np.bool_)
-        for part in gallery.manifest.parts:
-            if part.source == name:
-                here |= (wanted >= part.first_key) & (wanted < part.first_key + part.num_items)
+        parts = [part for part in gallery.manifest.parts if part.source == name]
+        for part in parts:
+            here |= (wanted >= part.first_key) & (wanted < part.first_key + part.num_items)
         of_uri = {uris[at]: int(wanted[at]) for at in np.flatnonzero(here)}
         if of_uri:
-            found.update(_of_source(name, of_uri))
+            found.update(_of_source(name, parts[0].choice, of_uri))
     for uri, key in zip(uris, wanted.tolist(), strict=True):
         if key not in found and os.path.isabs(uri):  # as in a list on standard input, which is over
             found[key] = Item(uri, Path(uri))
     return found
 
 
-def _of_source(name: str, key_of: dict[str, int]) -> dict[int, Item]:
+def _of_source(name: str, choice: Choice, key_of: dict[str, int]) -> dict[int, Item]:
     """Those of one source, which is read no further than to the last of them."""
     found: dict[int, Item] = {}
-    with suppress(SourceError, GalleryError):  # the source itself is no longer to be opened, or broken half way
-        for item in open_pictures(name):
+    columns = {"image_column": choice.image_column, "label_column": choice.label_column}
+    # the source itself is no longer to be opened, or is another, or breaks half way
+    with suppress(SourceError, GalleryError, InputError):
+        for item in open_pictures(name, **columns):
             if (key := key_of.get(item.uri)) is not None:
                 found[key] = item
                 if len(found) == len(key_of):

@@ -19,7 +19,7 @@ from semblance import Encoder, Gallery
 from semblance.draw import RIGHT, WRONG, save_png
 from semblance.errors import ImageError, InputError
 from semblance.inputs.decode import decode
-from semblance.inputs.sources import ArraySource
+from semblance.inputs.sources import ArraySource, open_source
 from semblance.sheet import find_items, save_sheet
 
 Color = tuple[int, int, int]
@@ -232,4 +232,16 @@ def test_a_list_that_is_over_is_found_by_its_absolute_paths(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(paths.encode())))
     gallery = Gallery.build("-", encoder, tmp_path / "g")
     found = find_items(gallery.vectors, [0, 1])
-    assert {key: item.content for key, item in found.items()} == {0: photos / "cats" / "0.png"}
+    assert {key: item.content for key, item in found.items()} == {
+        0: photos / "cats" / "0.png",
+        1: photos / "cats" / "1.png",
+    }
+
+
+def test_pictures_are_looked_for_in_the_column_that_was_embedded(
+    photos: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text("path,back\nphotos/cats/0.png,photos/dogs/0.png\n")
+    source = open_source(tmp_path / "pairs.csv", image_column="back")
+    gallery = Gallery.build(source, encoder, tmp_path / "g")
+    assert find_items(gallery.vectors, [0])[0].content == photos / "dogs" / "0.png"

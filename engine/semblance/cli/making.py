@@ -117,7 +117,7 @@ def embed(
         "deterministic": deterministic,
     }
     card = read_card(find_model(model))
-    before = begun(out, card, opened.name, **shaping)  # type: ignore[arg-type]
+    before = begun(out, card, opened, **shaping)  # type: ignore[arg-type]
     if before is not None and _is_done(before):
         with suppress(GalleryError), locked(out):
             pass  # a run that was killed after its last commit left its lock

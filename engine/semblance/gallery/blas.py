@@ -25,15 +25,25 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def keep_to_one_blas_thread() -> None:
-    """For a thread that lives inside `one_blas_thread` alone: OpenMP would give it more threads of its own."""
-    _blas().limit(limits=1)
+@contextmanager
+def keeping_to_one_blas_thread() -> Iterator[None]:
+    """The same for one of several threads whose caller is inside `one_blas_thread`: with OpenMP each has a limit."""
+    if not _is_limited_by_thread():
+        yield  # the caller's limit holds for this thread too, and taking it back is the caller's
+        return
+    with _blas().limit(limits=1):
+        yield
 
 
 def blas_threads() -> int:
     """How many threads a matrix product takes outside of `one_blas_thread`, 1 where that cannot be known."""
     with _inside:
         return max((int(library["num_threads"]) for library in _blas().info()), default=1)
+
+
+@functools.cache
+def _is_limited_by_thread() -> bool:
+    return any(library.get("threading_layer") == "openmp" for library in _blas().info())
 
 
 @functools.cache

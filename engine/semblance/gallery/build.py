@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -32,8 +32,10 @@ from semblance.gallery.report import BuildReport, make_report
 from semblance.gallery.shards import ErrorRow
 from semblance.gallery.writer import GalleryWriter, locked
 from semblance.inference.session import available_threads
+from semblance.inputs.chosen import choice_of
 from semblance.inputs.decode import single_threaded
 from semblance.inputs.limits import Limits
+from semblance.inputs.lists import STANDARD_INPUT
 from semblance.inputs.sources import Item, Source, num_items
 from semblance.options import checked_count
 
@@ -42,6 +44,7 @@ IndexProgress = Callable[[int, int], None]
 
 SHARD_ROWS = 8192  # at 2,048-d a shard is 64 MB: lost work after a kill stays small, and so does the number of files
 _SHARD_BYTES = 1 << 28  # wider vectors get shorter shards, whose embeddings fit into one Parquet page
+_CHOICE_NAMES = {"labels_sha256": "labels (by the sha256 of their file)"}
 
 
 def build(
@@ -82,9 +85,9 @@ def build(
     with locked(path):
         try:
             if not is_gallery(path):
-                _begin(path, encoder.card, options, source.name)
+                _begin(path, encoder.card, options, source)
             manifest = Manifest.read(path)
-            _check_same(path, manifest, encoder.card, options, source.name)
+            _check_same(path, manifest, encoder.card, options, source)
             writer = GalleryWriter(path, manifest)
             with writing(path):
                 writer.tidy()
@@ -99,7 +102,7 @@ def build(
 def begun(
     path: Path,
     card: ModelCard,
-    source: str,
+    source: Source,
     *,
     shard_rows: int | None = None,
     batch: int | None = None,
@@ -110,7 +113,7 @@ def begun(
 ) -> Manifest | None:
     """The manifest of what `build` would carry on at `path`, or find done; None where it would begin.
 
-    Takes what is known before a model is loaded: its card, the source's name and the options; a batch that is not given
+    Takes what is known before a model is loaded: its card, the source and the options; a batch that is not given
     is taken to be the gallery's. Raises GalleryError and InputError as `build` does for a gallery of something else.
     """
     if not is_gallery(path):
@@ -146,11 +149,14 @@ def add(
         _check_model(path, manifest, encoder.card)
         part = manifest.parts[-1]
         if part.is_complete:
-            part = Part(source.name, manifest.next_key, 0, is_complete=False)
+            _check_chosen_before(path, manifest, source)
+            part = _first_state(source, manifest.next_key)
         elif part.source != source.name:
             raise GalleryError(
                 f"{path} is unfinished: {part.source} was not taken to its end; finish that first, by the same command"
             )
+        elif other := _other_choice(part, source):
+            raise GalleryError(f"{path} is unfinished: {part.source} was begun with {other}; use the same to finish it")
         if manifest.next_key == LARGEST_KEY:
             raise GalleryError(f"{path} has no keys left above {LARGEST_KEY - 1}; build a new gallery")
         return _take(writer, part, source, encoder, workers, max_errors, progress, index_progress, start)
@@ -184,18 +190,23 @@ def _take(
         number, item = numbered
         return prepare(part.first_key + number, item, card, limits=limits, known=known)
 
-    def watch(done: int, errors: int) -> None:
+    def watch(done: int, errors: int, last: ErrorRow | None) -> None:
         if progress is not None:
             progress(num_before + done, total)
         if max_errors is not None and num_errors_before + errors > max_errors:
-            raise _TooMany
+            raise _TooMany(last)
 
-    taken = part
+    taken, num_errors = part, num_errors_before
 
     def write(shard: Shard) -> None:
-        nonlocal taken
+        nonlocal taken, num_errors
+        stored, keep = _sort_out(writer, shard, card)
+        num_errors += len(shard.errors)
+        if max_errors is not None and num_errors > max_errors:
+            raise _TooMany(shard.errors[-1])  # uncommitted: the same pictures are taken again once they are mended
         taken = replace(taken, num_items=taken.num_items + shard.num_items)
-        _write(writer, shard, taken, card, listed)
+        errors = [error for error in shard.errors if (error.uri, error.message) not in listed]
+        writer.append([shard.rows[number] for number in keep], stored[keep], errors=errors, part=taken)
 
     if not part.is_complete:
         items = enumerate(source)
@@ -209,11 +220,12 @@ def _take(
             workers=workers,
             times=times,
             watch=watch,
+            weigh=_num_encoded_bytes,
         )
         try:
             pipeline.run(items)
-        except _TooMany:
-            raise GalleryError(_too_many(writer, max_errors)) from None
+        except _TooMany as stop:
+            raise GalleryError(_too_many(writer, max_errors, stop.last)) from None
         if not len(writer):
             raise GalleryError(_nothing_usable(source, writer))
     with times.measured("index"):
@@ -230,10 +242,13 @@ def _take(
     )
 
 
-def _write(
-    writer: GalleryWriter, shard: Shard, part: Part, card: ModelCard, listed: Collection[tuple[str, str]]
-) -> None:
-    """Commit what can be stored; the rest becomes error rows, but for those that are `listed` already."""
+def _num_encoded_bytes(numbered: tuple[int, Item]) -> int:
+    content = numbered[1].content
+    return len(content) if isinstance(content, bytes) else 0  # a file is not read yet, an array is mostly a view
+
+
+def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[NDArray[np.floating[Any]], list[int]]:
+    """The vectors [n, D] as they are stored, and which of the n rows can be; the others join the shard's errors."""
     manifest = writer.manifest
     vector_type = manifest.options["vector_type"]
     columns = manifest.columns
@@ -241,18 +256,17 @@ def _write(
         columns = shards.column_types(row.columns for row in shard.rows)
     with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
         stored = np.concatenate(shard.vectors).astype(vector_type)
-    keep, errors = [], list(shard.errors)
+    keep = []
     for number, row in enumerate(shard.rows):
         stage, problem = "columns", shards.misfit(row.columns, columns)
         if not problem:
             stage, problem = "embed", shards.vector_problem(stored[number], card.metric)
         if problem:
-            errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
+            shard.errors.append(ErrorRow(row.key, row.uri, stage, InputError.__name__, f"{row.uri}: {problem}"))
         else:
             keep.append(number)
-    errors = [error for error in errors if (error.uri, error.message) not in listed]
-    errors.sort(key=lambda error: error.key)
-    writer.append([shard.rows[number] for number in keep], stored[keep], errors=errors, part=part)
+    shard.errors.sort(key=lambda error: error.key)
+    return stored, keep
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -357,12 +371,16 @@ def _options(
     }
 
 
-def _begin(path: Path, card: ModelCard, options: dict[str, Any], source: str) -> None:
+def _begin(path: Path, card: ModelCard, options: dict[str, Any], source: Source) -> None:
     """The first manifest: what is to be made, and nothing made yet."""
     with writing(path):
         (path / "shards").mkdir(exist_ok=True)
         errors = shards.write_errors(path, [])
-        Manifest(card=card, options=options, parts=(Part(source, 0, 0, is_complete=False),), errors=errors).write(path)
+        Manifest(card=card, options=options, parts=(_first_state(source, 0),), errors=errors).write(path)
+
+
+def _first_state(source: Source, first_key: int) -> Part:
+    return Part(source.name, first_key, 0, is_complete=False, **asdict(choice_of(source)))
 
 
 def _is_barren(path: Path) -> bool:
@@ -371,6 +389,10 @@ def _is_barren(path: Path) -> bool:
         manifest = Manifest.read(path)
     except GalleryError:
         return not is_gallery(path)
+    return _holds_nothing(manifest)
+
+
+def _holds_nothing(manifest: Manifest) -> bool:
     # a finished one without shards is one that was emptied; it still knows what it was
     return not manifest.shards and not manifest.parts[0].is_complete
 
@@ -388,20 +410,42 @@ def _check_model(path: Path, manifest: Manifest, card: ModelCard) -> None:
         )
 
 
-def _check_same(path: Path, manifest: Manifest, card: ModelCard, options: dict[str, Any], source: str) -> None:
+def _check_same(path: Path, manifest: Manifest, card: ModelCard, options: dict[str, Any], source: Source) -> None:
     """A gallery is carried on only as it was begun."""
     _check_model(path, manifest, card)
-    if manifest.parts[0].source != source:
+    if manifest.parts[0].source != source.name:
         raise GalleryError(
-            f"{path} is a gallery of {manifest.parts[0].source}, not of {source}; give another path, or add to it: "
-            f"`semblance add {path} {source}`"
+            f"{path} is a gallery of {manifest.parts[0].source}, not of {source.name}; give another path, or add to "
+            f"it: `semblance add {path} {source.name}`"
         )
+    if other := _other_choice(manifest.parts[0], source):
+        raise GalleryError(f"{path} was begun with {other}; use the same, or another folder")
     before = _flat(manifest.options)
     for name, value in _flat(options).items():
         if before.get(name) != value:
             raise GalleryError(
                 f"{path} was begun with {name} = {before.get(name)!r}, not {value!r}; use the same, or another folder"
             )
+
+
+def _check_chosen_before(path: Path, manifest: Manifest, source: Source) -> None:
+    """A source that is in the gallery already is looked through again only as it was the first time."""
+    for part in manifest.parts:
+        # what standard input gives is another list each time
+        if part.source == source.name != STANDARD_INPUT and (other := _other_choice(part, source)):
+            raise GalleryError(
+                f"{path} has pictures of {part.source} already, taken with {other}; add it with the same, or embed it "
+                "into another folder"
+            )
+
+
+def _other_choice(part: Part, source: Source) -> str:
+    """What `source` was opened with in another way than for `part`, with both values; "" where nothing is."""
+    before = asdict(part.choice)
+    for name, value in asdict(choice_of(source)).items():
+        if before[name] != value:
+            return f"{_CHOICE_NAMES.get(name, name)} = {before[name]!r}, not {value!r}"
+    return ""
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -412,13 +456,25 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class _TooMany(Exception):
-    """More unusable pictures than the caller allows."""
+    """More unusable pictures than the caller allows; `last` is None where earlier runs found as many."""
+
+    def __init__(self, last: ErrorRow | None) -> None:
+        super().__init__(last)
+        self.last = last
 
 
-def _too_many(writer: GalleryWriter, max_errors: int | None) -> str:
+def _too_many(writer: GalleryWriter, max_errors: int | None, last: ErrorRow | None) -> str:
+    if last is None:
+        last = ErrorRow(**writer.errors.slice(len(writer.errors) - 1).to_pylist()[0])
+    many = f"more than {max_errors} pictures are unusable; the last was: {last.message} ({last.stage}); "
+    if _holds_nothing(writer.manifest):
+        return (
+            f"{many}no images are committed, so nothing is left behind: mend the source, or raise --max-errors, and "
+            "run the same again"
+        )
     return (
-        f"more than {max_errors} pictures are unusable; {len(writer)} images are committed in {writer.path}, and the "
-        "same command carries on from there once the source is mended, or --max-errors raised"
+        f"{many}{len(writer)} images are committed in {writer.path}, and the same command carries on from there once "
+        "the source is mended, or --max-errors raised"
     )
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from semblance.card import Metric
 from semblance.errors import InputError
-from semblance.gallery.blas import blas_threads, keep_to_one_blas_thread, one_blas_thread
+from semblance.gallery.blas import blas_threads, keeping_to_one_blas_thread, one_blas_thread
 from semblance.gallery.distances import CACHED_VALUES, cosine_distances, euclidean_norms, squared_distances
 from semblance.options import checked_count
 
@@ -38,6 +39,7 @@ _QUERY_BLOCK = 512
 _VECTOR_BLOCK = 16384
 _APART = 16  # scores between two rows of them
 _LEAST_QUERIES = 16  # worth a thread of their own
+_MOST_PAIRS = 1 << 20  # of query and candidate at once: of copies of one vector all are candidates
 _GROUP = 16  # scores under one minimum
 _MAX_DEPTH = 4096  # products summed in one go: longer sums would widen the error bound in proportion
 _UNIT = 2.0**-20  # how far norms may be off 1 for vectors to count as of unit length, which the bound then covers
@@ -62,10 +64,12 @@ def search_exact(
     Both are float32, or of a type that float32 holds exactly (float16, uint8, int8). Distances: "l2sq" is the squared
     Euclidean distance, "cos" is 1 - cosine, where a zero vector is at distance 1 from everything, itself included.
     `exclude` [Q] int64 names one row per query to leave out (leave-one-out), -1 leaves out none. `vectors` may be a
-    memory map: it is read once, in blocks. `threads` None is as many as BLAS takes. No vectors, no queries or a k above
-    what is there: InputError, except that zero queries give zero rows.
+    memory map: it is read once, in blocks. `threads` None is as many as BLAS takes; few queries are one product, which
+    BLAS shares out unless `threads` is 1. No vectors, no queries or a k above what is there: InputError, except that
+    zero queries give zero rows.
     """
     _check_matrix(vectors, "vectors")
+    vector_block = checked_count("vector_block", vector_block)
     blocks = (vectors[start : start + vector_block] for start in range(0, len(vectors), vector_block))
     return search_blocks(queries, blocks, k=k, metric=metric, exclude=exclude, query_block=query_block, threads=threads)
 
@@ -87,20 +91,20 @@ def search_blocks(
     _check_matrix(queries, "queries")
     if metric not in ("cos", "l2sq"):
         raise InputError(f"metric must be 'cos' or 'l2sq', is {metric!r}")
-    if type(k) is not int or k < 1:
-        raise InputError(f"k must be an integer of at least 1, is {k!r}")
+    k, query_block = checked_count("k", k), checked_count("query_block", query_block)
+    excludes = _checked_exclude(exclude, len(queries))
     threads = blas_threads() if threads is None else checked_count("threads", threads)
     share = max(_LEAST_QUERIES, -(-len(queries) // threads))
     tiles = list(_query_tiles(queries, k=k, metric=metric, exclude=exclude, size=min(query_block, share)))
     num_rows = 0
-    with _Workers(min(threads, len(tiles))) as workers:
+    with _Workers(threads, len(tiles)) as workers:
         for values in blocks:
             if len(values) == 0:
                 continue
             block = _Block.prepare(values, num_rows, metric, queries.shape[1], k)
             num_rows += len(values)
             workers.search(tiles, block, metric)
-    available = num_rows if exclude is None else num_rows - 1
+    available = num_rows - 1 if excludes else num_rows
     if k > available:
         raise InputError(
             f"k = {k} neighbours were asked for, {available} can be found among {num_rows} vectors; lower k"
@@ -113,10 +117,11 @@ def search_blocks(
 
 
 class _Workers:
-    """Threads that search tiles, each with room for scores of its own; of one, BLAS shares out the products."""
+    """Threads that search tiles, each with a product and room for scores of its own; the caller's for one tile."""
 
-    def __init__(self, num: int) -> None:
-        self._pool = ThreadPoolExecutor(num, initializer=keep_to_one_blas_thread) if num > 1 else None
+    def __init__(self, threads: int, num_tiles: int) -> None:
+        self._is_one = threads == 1
+        self._pool = ThreadPoolExecutor(min(threads, num_tiles)) if min(threads, num_tiles) > 1 else None
         self._own = threading.local()
 
     def __enter__(self) -> _Workers:
@@ -129,16 +134,23 @@ class _Workers:
     def search(self, tiles: list[_Tile], block: _Block, metric: Metric) -> None:
         """Merge a block's candidates into the best rows of every tile."""
         if self._pool is None:
-            for tile in tiles:
-                _search_tile(tile, block, metric, self._scratch(tile, block))
+            with one_blas_thread() if self._is_one else nullcontext():
+                for tile in tiles:
+                    _search_tile(tile, block, metric, self._scratch(tile, block))
             return
         with one_blas_thread():  # the block is prepared, and read, outside
             tasks = [self._pool.submit(self._search_one, tile, block, metric) for tile in tiles]
-            for task in tasks:
-                task.result()
+            try:
+                for task in tasks:
+                    task.result()
+            finally:  # also of an error or a signal: none may run on without the limit
+                for task in tasks:
+                    task.cancel()
+                wait(tasks)
 
     def _search_one(self, tile: _Tile, block: _Block, metric: Metric) -> None:
-        _search_tile(tile, block, metric, self._scratch(tile, block))
+        with keeping_to_one_blas_thread():
+            _search_tile(tile, block, metric, self._scratch(tile, block))
 
     def _scratch(self, tile: _Tile, block: _Block) -> Floats:
         """Room [q, padded] for a tile's scores."""
@@ -203,8 +215,6 @@ class _Block:
 def _query_tiles(
     queries: NDArray[np.generic], *, k: int, metric: Metric, exclude: Rows | None, size: int
 ) -> Iterator[_Tile]:
-    if exclude is not None and exclude.shape != (len(queries),):
-        raise InputError(f"exclude must hold one row per query, shape ({len(queries)},), has shape {exclude.shape}")
     for start in range(0, len(queries), size):
         values = np.ascontiguousarray(queries[start : start + size], dtype=np.float32)
         norms = euclidean_norms(values, "queries", start)
@@ -236,8 +246,17 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> 
         ceiling[crowded] = _float32_above(np.minimum(limit[crowded], reached + 2 * bound[crowded]))
         is_low[crowded] = minima[crowded] <= ceiling[crowded]
 
+    for part in _slices(np.count_nonzero(is_low, axis=1) * block.group, _MOST_PAIRS):
+        _take_candidates(tile, block, metric, scores, ceiling, is_low, part)
+
+
+def _take_candidates(
+    tile: _Tile, block: _Block, metric: Metric, scores: Floats, ceiling: Floats, is_low: NDArray[np.bool_], part: slice
+) -> None:
+    """Merge what lies at or below the `ceiling` [q, 1] of a `part` of the queries, in groups where `is_low` [q, G]."""
     # 2) The scores at or below it are candidates.
-    query, group = np.nonzero(is_low)
+    query, group = np.nonzero(is_low[part])
+    query += part.start
     members = scores.reshape(len(scores), block.group, -1)[query, :, group]  # [pairs, group]: they lie G apart
     at, member = np.nonzero(members <= ceiling[query])
     query, row = query[at], member * block.num_groups + group[at]
@@ -248,6 +267,15 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> 
 
     # 3) Their true distances decide.
     _merge(tile, query, row + block.first_row, _distances(tile, block, query, row, metric))
+
+
+def _slices(sizes: Rows, most: int) -> Iterator[slice]:
+    """Stretches of `sizes` [n] of no more than `most` together, or of one."""
+    ends, start, before = np.cumsum(sizes), 0, 0
+    while start < len(sizes):
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield slice(start, stop)
+        start, before = stop, int(ends[stop - 1])
 
 
 def _float32_above(limits: Doubles) -> Floats:
@@ -270,8 +298,9 @@ def _scores(
     vectors are taken as of unit length that nearly are, the cosine is off by as much as their length.
     """
     dimension = tile.values.shape[1]
-    depth = _depth(dimension + 1)
-    num_sums = depth + -(-(dimension + 1) // depth) + 4
+    num_columns = block.scaled.shape[1]
+    depth = _depth(num_columns)
+    num_sums = depth + -(-num_columns // depth) + 4
     gamma = num_sums * _U / (1 - num_sums * _U)
     if metric == "cos":
         left = -tile.scaled
@@ -344,6 +373,16 @@ def _unit(values: Floats, norms: Doubles) -> Floats:
         part = slice(start, start + step)
         scaled[part] = values[part] / divisors[part]  # in float64
     return scaled
+
+
+def _checked_exclude(exclude: Rows | None, num: int) -> bool:
+    """Whether any row is to be left out."""
+    if exclude is None:
+        return False
+    if not isinstance(exclude, np.ndarray) or exclude.shape != (num,) or exclude.dtype != np.int64:
+        given = f"{exclude.dtype} {exclude.shape}" if isinstance(exclude, np.ndarray) else type(exclude).__name__
+        raise InputError(f"exclude must hold one row per query, int64 ({num},), is {given}")
+    return bool((exclude >= 0).any())
 
 
 def _check_matrix(values: NDArray[np.generic], what: str) -> None:

@@ -7,6 +7,7 @@ its checksum before anything of it is used.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ Queries = NDArray[np.float32]
 # Up to here comparing with every matching row is faster than widening the index's answer until enough of it matches
 _EXACT_UP_TO = 20_000
 _GATHERED_ROWS = 8192
+_REMEMBERED = 16  # conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class VectorGallery:
         self.alive = alive  # [all rows] bool
         self.index = index
         self._matching: dict[str, NDArray[np.bool_]] = {}
+        self._remembering = threading.Lock()
 
     @classmethod
     def open(cls, path: Path) -> VectorGallery:
@@ -210,7 +213,7 @@ class VectorGallery:
         passing = self.alive if where is None else self._passing(where)
         wanted = min(k, int(passing.sum()))
         if exact or self.index is None or wanted == 0 or self._is_few(passing):
-            rows, distances = self._search_exactly(queries, passing, wanted)
+            rows, distances = self._search_exactly(queries, passing, wanted, threads)
         else:
             rows, distances = answered_in_order(
                 lambda ordered: self._search_index(ordered, passing, wanted, threads), queries
@@ -223,7 +226,7 @@ class VectorGallery:
         return num_passing < len(self) and num_passing <= max(1, min(_EXACT_UP_TO, len(self) // 10))
 
     def _search_exactly(
-        self, queries: Queries, passing: NDArray[np.bool_], k: int, start: int = 0
+        self, queries: Queries, passing: NDArray[np.bool_], k: int, threads: int, start: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The true k nearest among the rows from `start` on that pass: rows and distances [Q, k]."""
         if k == 0 or not len(queries):
@@ -236,7 +239,7 @@ class VectorGallery:
             )
         else:
             blocks = self._alive_blocks(passing, start)
-        found, distances = search_blocks(queries, blocks, k=k, metric=self.card.metric)
+        found, distances = search_blocks(queries, blocks, k=k, metric=self.card.metric, threads=threads)
         return rows[found], distances
 
     def _search_index(
@@ -249,40 +252,45 @@ class VectorGallery:
         covered = index_file.num_rows
         younger = int(passing[covered:].sum())
         wanted = min(k, int(passing[:covered].sum()))
-        candidates = self._candidates(index, queries, passing[:covered], wanted, threads)
-        if candidates is None:
-            return self._search_exactly(queries, passing, k)
-        if younger:
-            rows, _ = self._search_exactly(queries, passing, min(k, younger), start=covered)
-            candidates = np.concatenate([candidates, rows], axis=1)
-        rows, distances, counts = rescore(
-            queries, candidates, self.all_rows.gather, k=k, metric=self.card.metric, threads=threads
-        )
-        assert (counts == k).all(), counts
+        rows = np.empty((len(queries), k), np.int64)
+        distances = np.empty((len(queries), k), np.float32)
+        is_left = np.ones(len(queries), bool)
+        for asking, candidates in self._candidates(index, queries, passing[:covered], wanted, threads):
+            if younger:
+                others, _ = self._search_exactly(queries[asking], passing, min(k, younger), threads, start=covered)
+                candidates = np.concatenate([candidates, others], axis=1)
+            rows[asking], distances[asking], counts = rescore(
+                queries[asking], candidates, self.all_rows.gather, k=k, metric=self.card.metric, threads=threads
+            )
+            assert (counts == k).all(), counts
+            is_left[asking] = False
+        if is_left.any():
+            rows[is_left], distances[is_left] = self._search_exactly(queries[is_left], passing, k, threads)
         return rows, distances
 
     def _candidates(
         self, index: VectorIndex, queries: Queries, passing: NDArray[np.bool_], wanted: int, threads: int
-    ) -> NDArray[np.int64] | None:
-        """At least `wanted` rows that pass for every query, [Q, c], -1 elsewhere; None where the index has them not.
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Numbers [q] of queries and at least `wanted` rows that pass for each, [q, c], -1 elsewhere.
 
-        The index knows nothing of conditions, so it is asked for so many that enough will pass, and for more where
-        that did not do.
+        The index knows nothing of conditions, so it is asked for so many that enough will pass, and for more by those
+        queries for which that did not do. Those for which it has them not are left out.
         """
-        share = max(passing.mean(), 1 / len(passing)) if len(passing) else 1.0
-        asked = int(np.ceil(oversampled(wanted, index.dtype, len(index)) / share)) if wanted else 0
-        while wanted:
-            asked = min(asked, len(index))
-            if asked < wanted or asked > _EXACT_UP_TO:
-                return None
-            rows = index.candidates(queries, asked, threads=threads)
+        if wanted == 0:
+            yield np.arange(len(queries)), np.empty((len(queries), 0), np.int64)
+            return
+        left = np.arange(len(queries))
+        share = max(passing.mean(), 1 / len(passing))
+        asked = min(len(index), int(np.ceil(oversampled(wanted, index.dtype, len(index)) / share)))
+        while len(left) and wanted <= asked <= _EXACT_UP_TO:
+            rows = index.candidates(queries[left], asked, threads=threads)
             passes = (rows >= 0) & passing[rows]
-            if (passes.sum(axis=1) >= wanted).all():
-                return np.where(passes, rows, -1)
+            is_enough = passes.sum(axis=1) >= wanted
+            if is_enough.any():
+                yield left[is_enough], np.where(passes, rows, -1)[is_enough]
             if asked == len(index):
-                return None
-            asked *= 2
-        return np.empty((len(queries), 0), np.int64)
+                return
+            left, asked = left[~is_enough], min(len(index), asked * 2)
 
     def _neighbours(self, rows: NDArray[np.int64], distances: NDArray[np.float32], k: int) -> Neighbours:
         """With keys for rows, and padded to [Q, k]."""
@@ -316,11 +324,14 @@ class VectorGallery:
         """The condition over all rows, [all rows] bool; the last few are kept, since a user pages and refines."""
         from semblance.gallery.filters import matching
 
-        if where not in self._matching:
-            while len(self._matching) >= 16:
+        if (passing := self._matching.get(where)) is not None:
+            return passing
+        passing = matching([table.file() for table in self.all_rows.tables], where) & self.alive
+        with self._remembering:
+            while len(self._matching) >= _REMEMBERED:
                 self._matching.pop(next(iter(self._matching)))
-            self._matching[where] = matching([table.file() for table in self.all_rows.tables], where) & self.alive
-        return self._matching[where]
+            self._matching[where] = passing
+        return passing
 
     @cached_property
     def _all_keys(self) -> NDArray[np.int64]:

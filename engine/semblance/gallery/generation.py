@@ -25,6 +25,7 @@ def open_index(gallery: Path, manifest: Manifest, *, mmap: bool = True) -> Vecto
             path,
             metric=manifest.card.metric,
             sha256=manifest.index.sha256,
+            factor=manifest.index.factor,
             expansion_add=manifest.options["index"]["expansion_add"],
             expansion_search=manifest.options["index"]["expansion_search"],
             mmap=mmap,

@@ -119,14 +119,16 @@ class VectorIndex:
         *,
         metric: Metric,
         sha256: str,
+        factor: float | None = None,
         expansion_add: int = 128,
         expansion_search: int = 64,
         mmap: bool = True,
     ) -> VectorIndex:
         """Open the file that `save` wrote, mapped or read into memory, and refuse one with another sha256.
 
-        The checksum comes first: USearch follows whatever offsets a damaged file holds. The expansions and `metric` are
-        the caller's to know, since no file does; what compares in another way than an index of this metric is refused.
+        The checksum comes first: USearch follows whatever offsets a damaged file holds. The expansions, `metric` and
+        `factor` are the caller's to know, since no file does; a factor of None is estimated from the bytes, which takes
+        vectors of which no value is exactly zero. What compares in another way than an index of this metric is refused.
         Raises GalleryError.
         """
         from usearch.index import Index
@@ -151,7 +153,7 @@ class VectorIndex:
         kind = str(library.metric_kind.name).lower()
         if kind != _inside(metric, opened.dtype):
             raise GalleryError(f"index {path} compares by {kind}, which is no index of {metric}; embed again")
-        opened._factor = opened._found_factor()
+        opened._factor = factor if factor is not None and opened.dtype == "i8" else opened._found_factor()
         return opened
 
     def save(self, path: Path) -> Written:
@@ -233,8 +235,13 @@ class VectorIndex:
         One that is hidden behind copies of it counts as found. Searches meanwhile find less, since this one narrows
         them all.
         """
+        with self._writing:
+            return self._lost(as_blocks(vectors), first_row, alive, threads)
+
+    def _lost(self, blocks: Blocks, first_row: int, alive: Alive | None, threads: int) -> Rows:
+        """`lost` for whoever has the lock: two at once would take each other's narrow search for the usual one."""
         width, missing = self.expansion_search, []
-        for rows, values in windows(as_blocks(vectors), self.metric, alive=alive, first_row=first_row):
+        for rows, values in windows(blocks, self.metric, alive=alive, first_row=first_row):
             encoded = self._encoded(values)
             self._widen(_NARROW)
             try:
@@ -260,7 +267,7 @@ class VectorIndex:
         with self._writing:
             self._check_changeable()
             for _ in range(_REPAIRS):
-                if len(rows := self.lost(blocks, first_row=first_row, alive=alive, threads=threads)) == 0:
+                if len(rows := self._lost(blocks, first_row, alive, threads)) == 0:
                     break
                 repaired += len(rows)
                 again = np.zeros(num_rows(blocks), bool)
@@ -347,6 +354,11 @@ class VectorIndex:
     def dtype(self) -> IndexType:
         """The number type inside: f32, f16, bf16 or i8."""
         return cast(IndexType, str(self._index.dtype.name).lower())
+
+    @property
+    def factor(self) -> float | None:
+        """What vectors are multiplied by before they become bytes; None where they do not."""
+        return self._factor if self.dtype == "i8" else None
 
     @property
     def connectivity(self) -> int:

@@ -18,6 +18,7 @@ from semblance.card import ModelCard
 from semblance.errors import CardError, GalleryError
 from semblance.files import write_whole
 from semblance.gallery.index_options import IndexOptions
+from semblance.inputs.chosen import Choice
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 2
@@ -43,6 +44,7 @@ class IndexFile:
     num_rows: int  # it covers the rows before this one; younger rows are compared one by one
     num_bytes: int
     sha256: str
+    factor: float | None = None  # what vectors were multiplied by before they became bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Part:
     first_key: int
     num_items: int  # so far
     is_complete: bool
+    image_column: str | None = None  # what the source was opened with, beside its name
+    label_column: str | None = None
+    labels_sha256: str | None = None  # of the CSV file that labels were in
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.image_column, self.label_column, self.labels_sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +110,13 @@ class Manifest:
             "card": json.loads(self.card.to_json()),
             "fingerprint": self.card.fingerprint,
             "options": dict(self.options),
-            "parts": [asdict(part) for part in self.parts],
+            "parts": [_given(asdict(part)) for part in self.parts],
             "next_key": self.next_key,
             "columns": None if self.columns is None else dict(self.columns),
             "shards": [asdict(shard) for shard in self.shards],
             "errors": asdict(self.errors),
             "removed": asdict(self.removed) if self.removed else None,
-            "index": asdict(self.index) if self.index else None,
+            "index": _given(asdict(self.index)) if self.index else None,
             "num_images": self.num_images,
             "num_errors": self.errors.num_rows,
         }
@@ -183,6 +192,11 @@ def _dumped(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
+def _given(fields_of: dict[str, Any]) -> dict[str, Any]:
+    """Without those that are None, as galleries were written before there were such fields."""
+    return {name: value for name, value in fields_of.items() if value is not None}
+
+
 def _table(raw: dict[str, Any]) -> TableFile:
     table = TableFile(**raw)
     _check_file(table.file, table.sha256)
@@ -194,6 +208,8 @@ def _table(raw: dict[str, Any]) -> TableFile:
 def _index(raw: dict[str, Any]) -> IndexFile:
     index = IndexFile(**raw)
     _check_file(index.file, index.sha256)
+    if index.factor is not None and not (type(index.factor) is float and 0 < index.factor < float("inf")):
+        raise ValueError(f"factor is {index.factor!r}, expected a number above 0")
     for name in ("generation", "num_rows", "num_bytes"):
         _count(getattr(index, name), name)
     return index
@@ -205,6 +221,9 @@ def _part(raw: dict[str, Any]) -> Part:
     _count(part.first_key, "first_key")
     _count(part.num_items, "num_items")
     _typed(part.is_complete, bool, "is_complete")
+    for name, value in asdict(part.choice).items():
+        if value is not None:
+            _typed(value, str, name)
     return part
 
 

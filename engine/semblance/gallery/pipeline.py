@@ -32,6 +32,10 @@ Prepared = Picture | ErrorRow | Known
 _NO_PIXELS: NDArray[np.uint8] = np.empty((0, 0, 0), np.uint8)
 _CHUNK = 8  # pictures that a decoding thread takes at once; tiny ones cost more to hand over than to work on
 
+# Bytes that encoded pictures may have before they are decoded, beside the one taken last: a photograph to each thread
+_ENCODED = 1 << 26
+_ENCODED_PER_WORKER = 1 << 23
+
 
 class Embedder(Protocol):
     """What a gallery needs of an encoder."""
@@ -106,11 +110,13 @@ class Pipeline(Generic[T]):
         shard_items: int,
         workers: int,
         times: Times,
-        watch: Callable[[int, int], None] | None = None,
+        watch: Callable[[int, int, ErrorRow | None], None] | None = None,
+        weigh: Callable[[T], int] | None = None,
     ) -> None:
         """`prepare` runs in `workers` threads, `write` in one of its own, shard after shard.
 
-        `watch(items, errors)` hears how many items are through, and how many of them were unusable; it may raise.
+        `watch(items, errors, last)` hears how many items are through, how many `prepare` found unusable and the last of
+        those; it may raise. `weigh(item)` is how many bytes an item holds that `prepare` lets go of.
         """
         self._encoder = encoder
         self._prepare = prepare
@@ -120,7 +126,9 @@ class Pipeline(Generic[T]):
         self._workers = workers
         self._times = times
         self._watch = watch
+        self._weigh = weigh
         self._num_items = self._num_errors = 0
+        self._last_error: ErrorRow | None = None
         times.workers, times.streams = max(1, workers), encoder.streams
 
     def run(self, items: Iterable[T]) -> None:
@@ -131,6 +139,8 @@ class Pipeline(Generic[T]):
             workers=self._workers,
             chunk=_CHUNK,
             ahead=max(2 * self._workers, -(-2 * self._batch // _CHUNK)),
+            weigh=self._weigh,
+            most_weight=max(_ENCODED, _ENCODED_PER_WORKER * self._workers),
         )
         streams = self._encoder.streams
         embedded = work_ahead(self._batches(prepared), self._timed_embed, workers=streams, chunk=1, ahead=streams + 1)
@@ -159,6 +169,7 @@ class Pipeline(Generic[T]):
                 elif isinstance(result, ErrorRow):
                     batch.errors.append(result)
                     self._num_errors += 1
+                    self._last_error = result
                     self._report()  # at once: whoever allows no errors need not wait for a batch of good pictures
                 if len(batch.pictures) == self._batch:
                     yield batch
@@ -190,7 +201,7 @@ class Pipeline(Generic[T]):
         if self._watch is not None:
             # one that raised is not asked again, while what is through before that is still written
             watch, self._watch = self._watch, None
-            watch(self._num_items, self._num_errors)
+            watch(self._num_items, self._num_errors, self._last_error)
             self._watch = watch
 
     def _timed_embed(self, batch: _Batch) -> tuple[_Batch, Vectors]:

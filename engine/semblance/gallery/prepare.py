@@ -1,8 +1,8 @@
 """One item of a source becomes what a gallery needs of it: a row and pixels, or the reason why not.
 
 In: an item, its key and a model's card. Out: a `Picture`, or an `ErrorRow` whose message begins with the item's uri.
-What is wrong with one item never stops the others, so whatever a gallery's columns cannot hold is found here, before
-the picture is decoded and embedded.
+What is wrong with one item never stops the others: whatever a gallery's columns cannot hold is found here, before the
+picture is decoded and embedded, and an exception that nobody expected of a picture is one more reason why not.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def prepare(
     if isinstance(content, Path):
         try:
             content = read_file(content, limits)  # once, for the hash and the decoder
-        except ImageError as error:
-            return _error(key, item, "read", type(error.__cause__ or error).__name__, str(error))
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error, ImageError) else None
+            return _error(key, item, "read", type(cause or error).__name__, _said(error))
     try:
         if not isinstance(content, (bytes, np.ndarray)):
             kind = type(content).__name__
@@ -71,15 +72,24 @@ def prepare(
             return Known(known_key)
         decoded = decode_measured(content, channels=card.channels, limits=limits, reduce_to=(card.height, card.width))
         fitted = fit(decoded.pixels, card)
-    except ImageError as error:
-        return _error(key, item, "decode", type(error).__name__, str(error))
+    except Exception as error:
+        return _error(key, item, "decode", type(error).__name__, _said(error))
     row = Row(known_key, item.uri, sha256, decoded.width, decoded.height, item.label, item.columns)
     return Picture(row, fitted)
 
 
 def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorRow:
-    uri = str(item.uri).encode("utf-8", "backslashreplace").decode("utf-8")  # also where the uri is the problem
-    return ErrorRow(key, uri, stage, error, f"{uri}: {problem}")
+    uri = _as_unicode(str(item.uri))  # also where the uri is the problem
+    return ErrorRow(key, uri, stage, error, f"{uri}: {_as_unicode(problem)}")
+
+
+def _as_unicode(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, in one line; its class where that is nothing, as of a MemoryError."""
+    return str(error) if isinstance(error, ImageError) else " ".join(str(error).split()) or type(error).__name__
 
 
 def misfit(item: Item) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from semblance.gallery.pipeline import Times
 
 _BUSY = 0.8  # of the stream's time; what is left over would not repay a change elsewhere
+_SHORT_SECONDS = 5.0  # in a shorter run, starting and ending may take longest,
+_HARDLY_BUSY = 0.6  # as they do where every stage was idle for more than the rest of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class BuildReport:
     ]  # each stage busy: decode and inference (all threads together), write, index; total: clock
     busy: dict[str, float]  # share of the stream's time that a worker, an inference stream and the writer worked
     images_per_sec: float  # items that this run took, over the total
-    advice: str  # which stage the others waited for, and what would help; empty where nothing was done
+    advice: str  # which stage the others waited for, and what would help; empty where that cannot be told
 
 
 def make_report(
@@ -49,16 +51,24 @@ def make_report(
         seconds=seconds,
         busy=busy,
         images_per_sec=num_taken / total_seconds,
-        advice=_advice(busy, index_share=seconds["index"] / total_seconds) if num_taken else "",
+        advice=_advice(busy, seconds["index"] / total_seconds, total_seconds) if num_taken else "",
     )
 
 
-def _advice(busy: dict[str, float], *, index_share: float) -> str:
+def _advice(busy: dict[str, float], index_share: float, total_seconds: float) -> str:
     """A model that is always busy is the slowest stage itself; one that is not waits for the busier of the others."""
+    if total_seconds < _SHORT_SECONDS and max(index_share, *busy.values()) < _HARDLY_BUSY:
+        return ""
     if index_share > 0.5:
-        return "index-bound: most of the time went into the index; a lower expansion_add builds it faster"
+        return (
+            "index-bound: most of the time went into the index, which is normal with a fast model; without "
+            "--deterministic, or with a smaller --index-type, it is built faster"
+        )
     if busy["inference"] >= _BUSY:
         return "inference-bound: a smaller model, a narrower precision, or a GPU (--backend cuda) would help"
     if busy["write"] > busy["decode"]:
         return "write-bound: the model waited for the disk; a faster one, or --vector-type float16, would help"
-    return "decode-bound: raise --workers; where all processors are busy, lower --threads"
+    return (
+        "decode-bound: raise --workers, and for large JPEGs give --scaled-decode; where all processors are busy, lower "
+        "--threads"
+    )

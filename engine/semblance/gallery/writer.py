@@ -330,7 +330,7 @@ class GalleryWriter:
             (self.path / "index").mkdir(exist_ok=True)
             sync_folder(self.path)
             written = index.save(self.path / name)
-        return IndexFile(generation, name, num_rows, written.num_bytes, written.sha256)
+        return IndexFile(generation, name, num_rows, written.num_bytes, written.sha256, index.factor)
 
     def _compacted(self) -> Iterator[pa.Table]:
         """The rows that count, in tables of `shard_rows` rows but for the last."""

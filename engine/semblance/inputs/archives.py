@@ -18,7 +18,7 @@ from typing import IO, cast
 
 from semblance.errors import SourceError
 from semblance.inputs.items import Item, what_is_there
-from semblance.inputs.names import UniqueNames, valid_unicode
+from semblance.inputs.names import UniqueNames, place_of, valid_unicode
 from semblance.inputs.samples import MEMBER_SUFFIXES, items_of
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -53,7 +53,7 @@ class TarSource:
     def __init__(self, path: Path, *, prefix: str = "", label_column: str | None = None) -> None:
         if not path.is_file():
             raise SourceError(f"{path}: {what_is_there(path)}; expected a tar archive ({' '.join(TAR_SUFFIXES)})")
-        self.name = str(path.absolute())
+        self.name = place_of(path)
         self._path = path.absolute()  # also where the working directory is another by then
         self._prefix = prefix
         self._label_column = label_column

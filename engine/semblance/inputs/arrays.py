@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from semblance.errors import InputError, SourceError
 from semblance.inputs.idx import read_idx
 from semblance.inputs.items import Item
+from semblance.inputs.names import place_of
 
 
 class ArraySource:
@@ -59,7 +60,7 @@ class IdxSource(ArraySource):
     ) -> None:
         path = Path(path)
         images = _as_source(path, read_idx(path), "the file of pictures, images-idx3")
-        super().__init__(images, labels=_labels_beside(path, len(images), classes), name=name or str(path.absolute()))
+        super().__init__(images, labels=_labels_beside(path, len(images), classes), name=name or place_of(path))
         self._uri_prefix = path.name.removesuffix(".gz")
 
 
@@ -75,7 +76,7 @@ class NpySource(ArraySource):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise SourceError(f"{path}: cannot be read ({error}); expected a .npy file without objects") from error
-        super().__init__(_as_source(path, images, "np.save(FILE, images)"), name=str(path.absolute()))
+        super().__init__(_as_source(path, images, "np.save(FILE, images)"), name=place_of(path))
         self._uri_prefix = path.name
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from semblance.errors import InputError, SourceError
 from semblance.inputs.items import IMAGE_SUFFIXES, Item, what_is_there
-from semblance.inputs.names import UniqueNames, folder_label, uri_of
+from semblance.inputs.names import UniqueNames, folder_label, place_of, uri_of
 
 
 class FolderSource:
@@ -26,16 +26,13 @@ class FolderSource:
         self.root = Path(path)
         if not self.root.is_dir():
             raise SourceError(f"{self.root}: {what_is_there(self.root)}; expected a folder of images")
+        self.name = place_of(self.root)
         self._paths = sorted(find_files(self.root.absolute(), IMAGE_SUFFIXES))
         if not self._paths:
             raise SourceError(
                 f"{self.root}: a folder without images; expected files ending in {' '.join(IMAGE_SUFFIXES)}, "
                 "in it or in folders below, and not hidden"
             )
-
-    @property
-    def name(self) -> str:
-        return str(self.root.absolute())
 
     def __len__(self) -> int:
         return len(self._paths)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from semblance.errors import InputError, SourceError
 from semblance.inputs.items import Column, Item, what_is_there
-from semblance.inputs.names import PATH_COLUMNS, carried, uri_of, valid_unicode
+from semblance.inputs.names import PATH_COLUMNS, carried, place_of, uri_of, valid_unicode
+
+STANDARD_INPUT = "standard input"  # the name of every list from there: another one each time
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # 007 is a name, and what 64 bits do not hold as well
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -68,12 +70,17 @@ def read_list(path: Path) -> ListSource:
     Blank lines, and comments, which begin with #, are left out; a picture whose name begins so is written ./#name.
     Where the file has zero bytes, as `find -print0` writes them, they end the paths instead. Raises SourceError.
     """
-    return _from_bytes(_read(path), root=path.parent, name=str(path.absolute()))
+    paths, lines = _split(_read(path))
+    return ListSource(paths, lines, root=path.parent, name=place_of(path))
 
 
 def read_standard_input() -> ListSource:
-    """The same for standard input, which is read once and kept; paths are relative to the working directory."""
-    return _from_bytes(sys.stdin.buffer.read(), root=Path.cwd(), name="standard input")
+    """The same for standard input, which is read once and kept; paths are relative to the working directory.
+
+    Their uris are absolute, so that lists from several folders may follow one another.
+    """
+    paths, lines = _split(sys.stdin.buffer.read())
+    return ListSource([place_of(path) for path in paths], lines, root=Path.cwd(), name=STANDARD_INPUT)
 
 
 def read_csv(path: Path, *, image_column: str | None = None, label_column: str | None = None) -> ListSource:
@@ -98,7 +105,7 @@ def read_csv(path: Path, *, image_column: str | None = None, label_column: str |
         [row[paths] for row in rows],
         lines,
         root=path.parent,
-        name=str(path.absolute()),
+        name=place_of(path),
         labels=None if labels is None else [valid_unicode(row[labels]) or None for row in rows],
         columns={name: _typed([row[at] for row in rows]) for name, at in columns.items()},
     )
@@ -113,7 +120,8 @@ def _read(path: Path) -> bytes:
         raise SourceError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
 
 
-def _from_bytes(content: bytes, *, root: Path, name: str) -> ListSource:
+def _split(content: bytes) -> tuple[list[str], list[int]]:
+    """The paths of a list, and the lines that they stand on."""
     text = content.decode("utf-8-sig", "surrogateescape")  # file names need not be Unicode
     paths: list[str] = []
     lines: list[int] = []
@@ -121,7 +129,7 @@ def _from_bytes(content: bytes, *, root: Path, name: str) -> ListSource:
         if path.strip() and not path.startswith("#"):
             paths.append(path)
             lines.append(line)
-    return ListSource(paths, lines, root=root, name=name)
+    return paths, lines
 
 
 # ------------------------------------------------------------------------------------------------------------------

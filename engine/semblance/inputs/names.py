@@ -6,6 +6,7 @@ machine. A name is only ever changed where it could not be kept.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -37,6 +38,17 @@ def valid_unicode(text: str) -> str:
 def uri_of(path: Path) -> str:
     """With slashes on every system, and valid Unicode even where a file name is not."""
     return valid_unicode(path.as_posix())
+
+
+def place_of(path: str | os.PathLike[str]) -> str:
+    """`path` as it holds from any working directory, and without "..", so that each place has one name.
+
+    Where a linked folder stands before a "..", the two stay: they lead to where the link does.
+    """
+    plain = os.path.abspath(path)
+    if ".." in Path(path).parts and os.path.realpath(plain) != os.path.realpath(path):
+        return str(Path(path).absolute())
+    return plain
 
 
 def folder_label(uri: str) -> str | None:

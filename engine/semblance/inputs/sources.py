@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semblance.errors import InputError, SourceError
+from semblance.files import sha256_of
 from semblance.inputs.archives import TAR_SUFFIXES, TarSource
 from semblance.inputs.arrays import ArraySource, IdxSource, NpySource
 from semblance.inputs.braces import expand_braces
+from semblance.inputs.chosen import Choice, ChosenSource
 from semblance.inputs.files import FileSource, FolderSource, find_files
 from semblance.inputs.items import IMAGE_SUFFIXES, Item, Source, num_items, what_is_there
 from semblance.inputs.joined import JoinedSource
 from semblance.inputs.labels import LabelledSource, read_labels
 from semblance.inputs.lists import read_csv, read_list, read_standard_input
 from semblance.inputs.named import DATA_SETS, open_data_set
-from semblance.inputs.names import uri_of
+from semblance.inputs.names import place_of, uri_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -78,7 +80,12 @@ def open_source(
         raise InputError(f"labels are in {labels} or in column {label_column!r}, not in both; give one of the two")
     known = read_labels(Path(labels)) if labels is not None else None
     source = _open(spec, label_column, image_column)
-    return source if known is None else LabelledSource(source, known)
+    if labels is not None and known is not None:
+        if spec == "-":  # whose paths became absolute too
+            known = {uri_of(Path(place_of(uri))): label for uri, label in known.items()}
+        source = LabelledSource(source, known)
+    choice = Choice(image_column, label_column, None if labels is None else sha256_of(Path(labels)))
+    return source if choice == Choice() else ChosenSource(source, choice)
 
 
 def _open(spec: str | os.PathLike[str], label_column: str | None, image_column: str | None) -> Source:
@@ -93,7 +100,7 @@ def _open(spec: str | os.PathLike[str], label_column: str | None, image_column: 
     if names and all(name.endswith(_PARQUET_SUFFIXES) for name in names):
         from semblance.inputs.tables import ParquetSource
 
-        whole = str(path.absolute())
+        whole = place_of(path)
         return ParquetSource(files, root=root, name=whole, image_column=image_column, label_column=label_column)
     if files == [path] and names[0].endswith(".csv"):
         return read_csv(path, image_column=image_column, label_column=label_column)
@@ -124,7 +131,7 @@ def _open_plain(path: Path) -> Source:
     if name.endswith(_IDX_SUFFIXES):
         return IdxSource(path)
     if name.endswith(IMAGE_SUFFIXES):
-        return FileSource([path.absolute()], name=str(path.absolute()))
+        return FileSource([place_of(path)], name=place_of(path))
     raise SourceError(f"{path}: a file of no known kind; expected {_ACCEPTED}")
 
 
@@ -163,7 +170,7 @@ def _shards_below(folder: Path) -> list[Path]:
 
 def _open_tars(path: Path, root: Path, files: Sequence[Path], label_column: str | None) -> Source:
     """One archive, or several, whose members then are named after their archive too, as if it were a folder."""
-    name = str(path.absolute())
+    name = place_of(path)
     if files == [path]:
         source: Source = TarSource(path, label_column=label_column)
     else:

@@ -14,7 +14,9 @@ def test_info_says_what_is_inside(run: Run, answer: Any, gallery: Path, photos: 
     facts = answer("info", gallery)
     assert (facts["images"], facts["unusable"], facts["removed"], facts["shards"]) == (12, 1, 0, 3)
     assert facts["fingerprint"] == tiny_model.card.fingerprint
-    assert facts["sources"] == [{"source": str(photos), "first_key": 0, "num_items": 13, "is_complete": True}]
+    chosen = {"image_column": None, "label_column": None, "labels_sha256": None}
+    place = {"source": str(photos), "first_key": 0, "num_items": 13, "is_complete": True}
+    assert facts["sources"] == [{**place, **chosen}]
     assert facts["is_complete"]
     files = [file for file in gallery.rglob("*") if file.is_file() and file.name != "manifest.json"]
     assert facts["bytes"] == sum(file.stat().st_size for file in files)

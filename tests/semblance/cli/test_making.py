@@ -34,8 +34,9 @@ def test_embed_reports_as_json_and_keeps_stdout_clean(run: Run, photos: Path, ti
 
 
 def test_embed_tells_where_the_time_went_and_where_the_errors_are(
-    run: Run, photos: Path, tiny_model: Any, tmp_path: Path
+    run: Run, photos: Path, tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("semblance.gallery.report._SHORT_SECONDS", 0)
     code, out, _ = run("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g")
     assert code == 0
     assert "12 images, 1 unusable" in out
@@ -110,7 +111,8 @@ def test_too_many_errors_end_the_run_and_a_raised_limit_carries_it_on(
 ) -> None:
     command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--shard-rows", 5,
                "--streams", 1, "--workers", 1, "--batch", 1)  # fmt: skip
-    assert re.search("more than 0 pictures are unusable.*same command carries on", failure(*command, "--strict"))
+    said = failure(*command, "--strict")
+    assert re.search(r"more than 0 pictures are unusable; the last was: .*\(decode\); .*same command carries on", said)
     committed = Manifest.read(tmp_path / "g").num_images
     assert committed in (5, 10)
     code, out, err = run(*command, "--max-errors", 1)
@@ -222,6 +224,17 @@ semblance.cli.main()
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Adding
+
+
+def test_other_labels_are_refused_before_there_is_nothing_to_do(
+    run: Run, failure: Any, gallery: Path, photos: Path, tiny_model: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_text("cats/01.png,Tom\n")
+    labelled = ("--model", tiny_model.path, "--labels", tmp_path / "labels.csv")
+    same = ("embed", photos, "--out", gallery, "--shard-rows", 5)
+    assert "labels (by the sha256 of their file) = None, not '" in failure(*same, *labelled)
+    assert "taken with labels" in failure("add", gallery, photos, *labelled)
+    assert "nothing to do" in run(*same[:1], f"{photos}/../photos", *same[2:], "--model", tiny_model.path)[1]
 
 
 def test_add_takes_a_further_source(answer: Any, failure: Any, gallery: Path, tiny_model: Any, tmp_path: Path) -> None:

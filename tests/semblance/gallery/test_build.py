@@ -14,14 +14,15 @@ import pytest
 from PIL import Image
 
 from semblance.errors import GalleryError, InputError
-from semblance.gallery.build import build
+from semblance.gallery.build import add, begun, build
 from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.shards import read_columns
 from semblance.gallery.verify import verify
 from semblance.inputs.limits import Limits
-from semblance.inputs.sources import ArraySource, Item
+from semblance.inputs.resize import fit
+from semblance.inputs.sources import ArraySource, Item, open_source
 
 
 def read_all(path: Path, names: list[str]) -> list[dict]:
@@ -310,6 +311,90 @@ def test_a_failure_before_the_first_commit_leaves_nothing_behind(
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+BLACK = np.zeros((8, 8), np.uint8)  # a zero vector: unusable, which only its embedding shows
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Item("cat/7", b"no picture"), "cat/7: 10 bytes: not an image"),
+        (Item("cat/7", BLACK), "cat/7: its embedding is zero, which has no direction to compare by cosine (embed)"),
+        (Item("cat/7", np.full((8, 8), 9, np.uint8), columns={"n": 1}), "cat/7: column 'n' is not among the gallery's"),
+    ],
+)
+def test_too_many_unusable_pictures_end_the_run_whatever_stage_finds_them(
+    tmp_path: Path, encoder, make_items, make_pictures, bad: Item, message: str, workers: int
+) -> None:
+    items = [Item(f"{i}", image) for i, image in enumerate(make_pictures(40))]
+    items[27] = bad
+    options = {"shard_rows": 10, "batch": 4, "workers": workers}
+    with pytest.raises(GalleryError, match="more than 0 pictures are unusable") as caught:
+        build(make_items(items), encoder, tmp_path / "g", max_errors=0, **options)
+    assert f"; the last was: {message}" in str(caught.value)
+    committed = Manifest.read(tmp_path / "g")
+    assert committed.num_images <= 20  # not what has the bad picture
+    if message.endswith("(embed)"):
+        assert committed.num_images == 20
+    if committed.num_images:
+        assert f"{committed.num_images} images are committed in {tmp_path / 'g'}, and the same" in str(caught.value)
+    assert committed.errors.num_rows == 0
+    report = build(make_items(items), encoder, tmp_path / "g", max_errors=1, **options)
+    assert (report.num_images, report.num_errors) == (39, 1)
+    assert verify(tmp_path / "g") == []
+
+
+def test_unusable_pictures_are_counted_over_shards_and_runs(tmp_path: Path, encoder, make_items, make_pictures) -> None:
+    items = [Item(f"{i}", image) for i, image in enumerate(make_pictures(40))]
+    items[3] = Item("3", BLACK)
+    items[15] = Item("15", b"")
+    items[35] = Item("35", BLACK)
+    with pytest.raises(GalleryError, match=r"more than 2 pictures.*; the last was: 35: its embedding is zero"):
+        build(make_items(items), encoder, tmp_path / "g", shard_rows=10, max_errors=2)
+    assert Manifest.read(tmp_path / "g").num_images == 28
+    with pytest.raises(GalleryError, match=r"more than 2 pictures.*; the last was: 35: its embedding is zero"):
+        build(make_items(items), encoder, tmp_path / "g", shard_rows=10, max_errors=2)
+    with pytest.raises(GalleryError, match=r"more than 1 pictures.*; the last was: 15: .*decode"):  # of an earlier run
+        build(make_items(items), encoder, tmp_path / "g", shard_rows=10, max_errors=1)
+    build(make_items(items), encoder, tmp_path / "g", shard_rows=10, max_errors=3)
+    add(make_items([Item("x", BLACK), Item("y", make_pictures(1)[0])], "more"), encoder, tmp_path / "g", max_errors=1)
+    with pytest.raises(GalleryError, match=r"more than 0 pictures.*; the last was: z: "):
+        add(make_items([Item("z", BLACK)], "third"), encoder, tmp_path / "g", max_errors=0)
+    assert verify(tmp_path / "g") == []
+
+
+@pytest.mark.parametrize("bad", [b"", BLACK])
+def test_too_many_unusable_pictures_before_the_first_commit_leave_nothing_and_say_so(
+    tmp_path: Path, encoder, make_items, make_pictures, bad
+) -> None:
+    items = [Item(f"{i}", image) for i, image in enumerate(make_pictures(20))]
+    items[7] = Item("7", bad)
+    with pytest.raises(
+        GalleryError, match=r"; the last was: 7: .* \((decode|embed)\); .*nothing is left behind"
+    ) as caught:
+        build(make_items(items), encoder, tmp_path / "new" / "g", shard_rows=10, max_errors=0)
+    assert "carries on" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_breaks_a_library_does_not_end_the_run(
+    tmp_path: Path, encoder, make_items, make_pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = make_pictures(5)
+
+    def break_on_third(pixels, card):
+        if (pixels[..., 0] == images[2]).all():
+            raise MemoryError
+        return fit(pixels, card)
+
+    monkeypatch.setattr("semblance.gallery.prepare.fit", break_on_third)
+    report = build(make_items([Item(f"{i}", image) for i, image in enumerate(images)]), encoder, tmp_path / "g")
+    assert (report.num_images, report.num_errors) == (4, 1)
+    assert error_rows(tmp_path / "g") == [
+        {"key": 2, "uri": "2", "stage": "decode", "error": "MemoryError", "message": "2: MemoryError"}
+    ]
+
+
 def test_decoding_goes_on_while_the_encoder_works(tmp_path: Path, encoder, make_items, make_pictures) -> None:
     """Pictures are taken from the source before the batch ahead of them is embedded, but not without bound."""
     taken: list[int] = []
@@ -400,6 +485,89 @@ def test_what_no_column_can_hold_is_listed(tmp_path: Path, encoder, make_items, 
         "12: a\0b: cannot be read (embedded null byte); "
         "expected an image file (JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF)",
     ]
+
+
+def write_pairs(folder: Path, make_pictures, *, num: int = 3) -> Path:
+    """A CSV file with two columns of pictures, and two of what could be labels."""
+    folder.mkdir(exist_ok=True)
+    lines = ["path,back,label,kind"]
+    for row, image in enumerate(make_pictures(2 * num)):
+        cv2.imwrite(str(folder / f"{row}.png"), image)
+        if row % 2:
+            lines.append(f"{row - 1}.png,{row}.png,x{row},y{row}")
+    (folder / "pairs.csv").write_text("\n".join(lines))
+    return folder / "pairs.csv"
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_gallery_is_carried_on_with_the_columns_it_was_begun_with(
+    tmp_path: Path, encoder, make_pictures, is_finished: bool
+) -> None:
+    csv = write_pairs(tmp_path, make_pictures)
+    (tmp_path / "labels.csv").write_text("0.png,x\n")
+    plain = open_source(csv)
+
+    def stop(done: int, total: int | None) -> None:
+        if not is_finished and done == 3:
+            raise KeyboardInterrupt
+
+    try:
+        build(plain, encoder, tmp_path / "g", shard_rows=2, workers=0, progress=stop)
+    except KeyboardInterrupt:
+        assert not is_finished
+    before = tree(tmp_path / "g")
+    for options, says in (
+        ({"image_column": "back"}, "image_column = None, not 'back'"),
+        ({"label_column": "kind"}, "label_column = None, not 'kind'"),
+        ({"labels": tmp_path / "labels.csv"}, r"labels \(by the sha256 of their file\) = None, not '[0-9a-f]{64}'"),
+    ):
+        other = open_source(csv, **options)
+        for call in (
+            lambda other=other: build(other, encoder, tmp_path / "g", shard_rows=2),
+            lambda other=other: begun(tmp_path / "g", encoder.card, other, shard_rows=2),
+        ):
+            with pytest.raises(GalleryError, match=f"was begun with {says}; use the same, or another folder"):
+                call()
+    assert tree(tmp_path / "g") == before
+    assert build(plain, encoder, tmp_path / "g", shard_rows=2).num_images == 3
+
+
+def test_a_source_is_looked_through_again_only_with_the_columns_it_was_taken_with(
+    tmp_path: Path, encoder, make_pictures
+) -> None:
+    csv = write_pairs(tmp_path, make_pictures)
+    first = write_pairs(tmp_path / "first", make_pictures)
+    build(open_source(first, image_column="back"), encoder, tmp_path / "g")
+    back = open_source(csv, image_column="back")
+    assert add(back, encoder, tmp_path / "g").num_added == 3
+    parts = Manifest.read(tmp_path / "g").parts
+    assert [part.image_column for part in parts] == ["back", "back"]
+    with pytest.raises(
+        GalleryError, match=r"pairs\.csv already, taken with image_column = 'back', not None; add it with"
+    ):
+        add(open_source(csv), encoder, tmp_path / "g")
+    assert add(back, encoder, tmp_path / "g").num_added == 0
+    assert Manifest.read(tmp_path / "g").parts == parts
+
+
+def test_a_source_that_add_was_stopped_in_is_finished_with_the_columns_it_was_begun_with(
+    tmp_path: Path, encoder, make_pictures
+) -> None:
+    csv = write_pairs(tmp_path, make_pictures)
+    first = write_pairs(tmp_path / "first", make_pictures)
+    build(open_source(first, image_column="back"), encoder, tmp_path / "g", shard_rows=2)
+    back = open_source(csv, image_column="back")
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add(back, encoder, tmp_path / "g", workers=0, progress=stop)
+    with pytest.raises(GalleryError, match="was begun with image_column = 'back', not None; use the same to finish it"):
+        add(open_source(csv), encoder, tmp_path / "g")
+    add(back, encoder, tmp_path / "g")
+    assert VectorGallery.open(tmp_path / "g").uris[3:] == ["1.png", "3.png", "5.png"]
 
 
 @pytest.mark.parametrize(("scale", "dtype"), [(1e-6, "f32"), (1, "f16"), (1e6, "f32")])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,12 +240,78 @@ def test_threads_and_blocks_change_no_bit(metric: str, num: int, num_queries: in
         assert_same(found, queries, vectors, 7, metric)
 
 
-def test_an_error_in_a_thread_reaches_the_caller_and_leaves_blas_its_threads() -> None:
-    before = blas_threads()
-    blocks = [vectors_of(20_000, 3), vectors_of(5, 3) * np.float32(np.nan)]
-    with pytest.raises(InputError, match="vectors must be finite, row 20000"):
-        search_blocks(vectors_of(600, 3), blocks, k=1, metric="cos", threads=2)
+def test_an_error_in_a_thread_reaches_the_caller_when_no_other_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, running, merge = blas_threads(), [], exact._merge
+
+    def failing(tile: Any, *found: Any) -> None:
+        running.append(id(tile))
+        time.sleep(0.01)
+        merge(tile, *found)
+        running.remove(id(tile))
+        if tile.values[0, 0] == 2:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(exact, "_merge", failing)
+    queries = vectors_of(600, 3)
+    queries[0] = 2
+    with pytest.raises(ZeroDivisionError):
+        search_exact(queries, vectors_of(200, 3), k=1, metric="cos", query_block=20, threads=3)
+    assert running == []
     assert blas_threads() == before
+
+
+def test_threads_that_come_late_leave_blas_its_threads() -> None:
+    """While others keep the interpreter busy a pool's second thread may begin when all is done."""
+    before, is_over = blas_threads(), threading.Event()
+
+    def spin() -> None:
+        while not is_over.is_set():
+            sum(range(1000))
+
+    spinning = [threading.Thread(target=spin) for _ in range(2)]
+    for thread in spinning:
+        thread.start()
+    try:
+        vectors = np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32)
+        for _ in range(30):
+            search_exact(vectors[:64], vectors, k=3, metric="cos", threads=2)
+    finally:
+        is_over.set()
+        for thread in spinning:
+            thread.join()
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("dimension", [4095, 4096, 4097, 8192])
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+def test_the_bound_counts_the_sums_that_the_product_has(
+    metric: str, dimension: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths = []
+    monkeypatch.setattr(exact, "_depth", lambda num, depth=exact._depth: (depths.append(depth(num)), depth(num))[1])
+    search_exact(vectors_of(2, dimension), vectors_of(4, dimension), k=1, metric=metric)
+    assert len(set(depths)) == 1
+
+
+@pytest.mark.parametrize("metric", ["cos", "l2sq"])
+def test_copies_of_one_vector_are_taken_some_at_a_time(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_MOST_PAIRS", 5000)
+    asked = []
+    distances = exact._distances
+    monkeypatch.setattr(exact, "_distances", lambda *given: (asked.append(len(given[2])), distances(*given))[1])
+    vectors = vectors_of(3000, 4)
+    vectors[7] = 2
+    queries = vectors[:40]
+    assert_same(search_exact(queries, vectors, k=3, metric=metric), queries, vectors, 3, metric)
+    assert sum(asked) > 40 * 2000
+    assert max(asked) <= 5000
+
+
+def test_whatever_integer_k_is_and_a_row_of_nothing_to_leave_out() -> None:
+    vectors = vectors_of(4, 3)
+    none = np.full(4, -1)
+    rows, _ = search_exact(vectors, vectors, k=np.int64(4), metric="cos", exclude=none)  # type: ignore[arg-type]
+    assert rows.tolist() == [[0, 1, 2, 3]] * 4
 
 
 def vectors_of(*shape: int, dtype: type = np.float32) -> NDArray:
@@ -262,11 +331,15 @@ def vectors_of(*shape: int, dtype: type = np.float32) -> NDArray:
         (vectors_of(2, 3), vectors_of(4, 3) * np.nan, {"k": 1}, "vectors must be finite, row 0"),
         (vectors_of(2, 3) * np.inf, vectors_of(4, 3), {"k": 1}, "queries must be finite, row 0"),
         (vectors_of(2, 3), vectors_of(4, 3), {"k": 1, "metric": "ip"}, "metric must be 'cos' or 'l2sq', is 'ip'"),
+        (vectors_of(2, 3), vectors_of(4, 3), {"k": 1, "exclude": [0, 1]}, "one row per query, int64 .* is list"),
+        (vectors_of(2, 3), vectors_of(4, 3), {"k": 1, "exclude": np.zeros(2)}, "int64 .* is float64"),
+        (vectors_of(2, 3), vectors_of(4, 3), {"k": 1, "vector_block": 0}, "vector_block must be an integer"),
+        (vectors_of(2, 3), vectors_of(4, 3), {"k": 1, "query_block": 0}, "query_block must be an integer"),
         (
             vectors_of(2, 3),
             vectors_of(4, 3),
             {"k": 1, "exclude": np.zeros(3, np.int64)},
-            r"shape \(2,\), has shape \(3,\)",
+            r"one row per query, int64 \(2,\), is int64 \(3,\)",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,22 @@ def test_conditions_are_judged_once_and_never_mixed_up(gallery: VectorGallery) -
         for where, num in expected.items():
             assert gallery.search(gallery.vectors[:1], k=300, where=where).counts.tolist() == [num]
     assert len(gallery._matching) <= 16
+
+
+def test_a_query_gets_its_answer_whoever_asks_beside_it(gallery: VectorGallery) -> None:
+    """Of a condition that passes what is far from some queries: those ask on, and the others need not."""
+    wheres = [f"key % 3 != {i % 3} AND key > {i}" for i in range(0, 290, 29)]
+    for where in wheres:
+        together = gallery.search(gallery.vectors, k=12, where=where, threads=2)
+        for number in range(0, 300, 37):
+            alone = gallery.search(gallery.vectors[number : number + 1], k=12, where=where)
+            np.testing.assert_array_equal(together.keys[number], alone.keys[0])
+            np.testing.assert_array_equal(together.distances[number], alone.distances[0])
+
+
+def test_many_conditions_from_many_threads(gallery: VectorGallery) -> None:
+    def ask(number: int) -> int:
+        return int(gallery.search(gallery.vectors[:1], k=300, where=f"key < {number % 40 + 1}").counts[0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(200))) == [number % 40 + 1 for number in range(200)]

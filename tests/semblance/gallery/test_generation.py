@@ -28,6 +28,17 @@ def test_it_is_opened_with_the_options_of_the_gallery(gallery_path: Path, mmap: 
     assert (index.expansion_add, index.expansion_search, index.connectivity) == (31, 17, 16)
 
 
+def test_the_manifest_knows_by_what_vectors_became_bytes(gallery_path: Path) -> None:
+    manifest = Manifest.read(gallery_path)
+    assert manifest.index is not None
+    index = open_index(gallery_path, manifest)
+    assert index is not None
+    assert index.factor == manifest.index.factor
+    estimated = open_index(gallery_path, replace(manifest, index=replace(manifest.index, factor=None)))
+    assert estimated is not None
+    assert estimated.factor == pytest.approx(index.factor, rel=0.02)
+
+
 def test_only_one_in_memory_can_be_changed(gallery_path: Path) -> None:
     for mmap in (True, False):
         index = open_index(gallery_path, Manifest.read(gallery_path), mmap=mmap)

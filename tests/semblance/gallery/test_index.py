@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,31 @@ def test_a_file_of_another_metric_is_refused(tmp_path: Path, built: str, opened:
     written = VectorIndex.build(clustered(50), metric=built).save(tmp_path / "x.usearch")  # type: ignore[arg-type]
     with pytest.raises(GalleryError, match=f"compares by .*, which is no index of {opened}; embed again"):
         VectorIndex.open(tmp_path / "x.usearch", metric=opened, sha256=written.sha256)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_bytes_mean_the_same_in_a_file_that_is_opened(tmp_path: Path, mmap: bool) -> None:
+    """Of sparse vectors the bytes do not tell the factor: what is zero was not rounded."""
+    rng = np.random.default_rng(5)
+    vectors = rng.random((500, 2048), dtype=np.float32) * (rng.random((500, 2048)) < 0.02)
+    index = VectorIndex.build(vectors, metric="cos", dtype="i8")
+    written = index.save(tmp_path / "x.usearch")
+    again = VectorIndex.open(
+        tmp_path / "x.usearch", metric="cos", sha256=written.sha256, factor=index.factor, mmap=mmap
+    )
+    assert again.factor == index.factor
+    for one, other in zip(index.search(vectors[:50], 5), again.search(vectors[:50], 5), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert VectorIndex.build(vectors, metric="cos", dtype="f16").factor is None
+
+
+def test_two_that_look_for_lost_rows_leave_the_search_as_wide_as_it_was() -> None:
+    vectors = clustered(3000)
+    index = VectorIndex.build(vectors, metric="cos", expansion_search=50)
+    with ThreadPoolExecutor(4) as pool:
+        for lost in pool.map(lambda _: index.lost(vectors), range(12)):
+            assert len(lost) == 0
+    assert index.expansion_search == 50
 
 
 def test_replacing_a_mapped_file_leaves_its_readers_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def test_it_is_plain_json_with_what_a_reader_wants(gallery_path: Path) -> None:
     assert raw["options"]["shard_rows"] == 100
 
 
+def test_what_a_source_was_opened_with_is_there_where_it_was_given(gallery_path: Path, tmp_path: Path) -> None:
+    manifest = Manifest.read(gallery_path)
+    raw = json.loads((gallery_path / MANIFEST_NAME).read_text())
+    assert raw["parts"] == [{"source": "squares", "first_key": 0, "num_items": 300, "is_complete": True}]
+    part = Part("squares", 0, 300, True, image_column="front", labels_sha256="ab")
+    chosen = replace(manifest, parts=(part,))
+    chosen.write(tmp_path)
+    assert Manifest.read(tmp_path) == chosen
+    assert json.loads((tmp_path / MANIFEST_NAME).read_text())["parts"][0]["image_column"] == "front"
+
+
 def drop(name: str) -> Callable[[dict[str, Any]], Any]:
     return lambda raw: raw.pop(name)
 
@@ -63,6 +75,7 @@ def drop(name: str) -> Callable[[dict[str, Any]], Any]:
         (lambda raw: raw["options"]["index"].pop("expansion_search"), "no 'expansion_search'"),
         (lambda raw: raw["options"]["index"].update(deterministic=1), "deterministic must be a bool"),
         (lambda raw: raw["options"].update(shard_rows="x"), "shard_rows must be a count"),
+        (lambda raw: raw["parts"][0].update(label_column=3), "label_column must be a str, is 3"),
     ],
 )
 def test_damage_is_named(gallery_path: Path, damage: Callable[[dict[str, Any]], Any], says: str) -> None:

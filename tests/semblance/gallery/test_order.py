@@ -51,6 +51,7 @@ def test_windows_give_every_living_row_once_with_its_prepared_vector(
     monkeypatch: pytest.MonkeyPatch, metric: str, is_first_short: bool
 ) -> None:
     monkeypatch.setattr(order, "_WINDOW_VALUES", 700 * 8)
+    monkeypatch.setattr(order, "_WINDOW_ROWS", 1)
     vectors = np.random.default_rng(2).standard_normal((3000, 8), dtype=np.float32)
     alive = np.arange(3000) % 5 != 2
     blocks = [vectors[start : start + 250] for start in range(0, 3000, 250)]

@@ -74,7 +74,7 @@ def test_shards_are_of_the_same_items_whatever_works_on_them(
     heard: list[tuple[int, int]] = []
     shards, encoder, times = ran(
         range(num), batch=batch, shard_items=shard_items, workers=workers, streams=streams,
-        watch=lambda *at: heard.append(at),
+        watch=lambda done, errors, _: heard.append((done, errors)),
     )  # fmt: skip
     assert [shard.num_items for shard in shards] == [
         min(shard_items, num - start) for start in range(0, num, shard_items)
@@ -139,7 +139,7 @@ def test_what_any_stage_raises_is_raised_after_whole_shards_in_order(workers: in
         encoder.run = breaking_run  # type: ignore[method-assign]
     pipeline = Pipeline(
         encoder, prepare, write, batch=5, shard_items=10, workers=workers, times=Times(),
-        watch=lambda done, _: at(33 if where == "watch" and done >= 35 else 0),
+        watch=lambda done, *_: at(33 if where == "watch" and done >= 35 else 0),
     )  # fmt: skip
     with pytest.raises(Broken):
         pipeline.run(items())
@@ -157,19 +157,22 @@ def test_errors_are_heard_of_before_there_is_a_batch_of_good_pictures() -> None:
         pass
 
     taken: list[int] = []
+    lasts: list[int | None] = []
 
     def items() -> Iterable[int]:
         for item in range(1000):
             taken.append(item)
-            yield 4  # unusable, each of them
+            yield 4 + 5 * item  # unusable, each of them
 
-    def watch(_: int, errors: int) -> None:
+    def watch(_: int, errors: int, last: ErrorRow | None) -> None:
+        lasts.append(last.key if last else None)
         if errors > 2:
             raise TooMany
 
     with pytest.raises(TooMany):
         ran(items(), batch=500, shard_items=1000, workers=0, watch=watch)
     assert len(taken) == 3
+    assert lasts == [4, 9, 14]
 
 
 @pytest.mark.parametrize("stage", ["write", "encoder"])
@@ -209,6 +212,31 @@ def test_a_slow_stage_holds_the_others_back(stage: str) -> None:
     # decoded ahead: 2 batches by chunks of 8, then those in inference; a shard is written, one waits, one is gathered
     ahead = 2 * 20 + 2 * 8 + 4 * 20
     assert worst <= ahead + (3 * 100 if stage == "write" else 0)
+
+
+def test_heavy_items_do_not_pile_up_before_the_decoders() -> None:
+    """As many bytes as the pipeline allows, and one item; not as many items as there is room for small ones."""
+    weight, in_flight, worst = 2**24, 0, 0
+    lock = threading.Lock()
+
+    def items() -> Iterable[int]:
+        nonlocal in_flight, worst
+        for _ in range(60):
+            with lock:
+                in_flight += weight
+                worst = max(worst, in_flight)
+            yield 0
+
+    def prepare(item: int) -> Prepared:
+        nonlocal in_flight
+        time.sleep(0.002)
+        with lock:
+            in_flight -= weight
+        return prepared(item)
+
+    shards, _, _ = ran(items(), batch=20, shard_items=60, workers=2, prepare=prepare, weigh=lambda _: weight)
+    assert [len(shard.rows) for shard in shards] == [60]
+    assert worst <= 2**26 + weight
 
 
 def test_pixels_are_let_go_when_their_batch_is_embedded() -> None:

@@ -69,6 +69,39 @@ def test_what_is_no_picture_is_an_error_row(content: Any, stage: str, error: str
     assert says in found.message
 
 
+@pytest.mark.parametrize("where", ["read_file", "decode_measured", "fit"])
+@pytest.mark.parametrize(
+    ("error", "name", "says"),
+    [
+        (MemoryError(), "MemoryError", "MemoryError"),
+        (AssertionError("two\n  lines\n"), "AssertionError", "two lines"),
+        (cv2.error("OpenCV(4): resize failed"), "error", "OpenCV(4): resize failed"),
+        (ValueError("\udcff"), "ValueError", "\\udcff"),
+    ],
+)
+def test_what_nobody_expected_of_a_picture_is_an_error_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception, name: str, says: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    (tmp_path / "a.png").write_bytes(encoded())
+    monkeypatch.setattr(f"semblance.gallery.prepare.{where}", fail)
+    found = prepare(9, Item("some/uri", tmp_path / "a.png"), CARD)
+    stage = "read" if where == "read_file" else "decode"
+    assert found == ErrorRow(9, "some/uri", stage, name, f"some/uri: {says}")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_stops_the_run_is_heard(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("semblance.gallery.prepare.fit", fail)
+    with pytest.raises(error):
+        prepare(9, Item("some/uri", PIXELS), CARD)
+
+
 def test_pictures_beyond_the_limits_are_error_rows(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
     for content in (encoded(), tmp_path / "a.png"):

@@ -47,11 +47,30 @@ def test_the_slowest_stage_is_named_with_what_would_help(total: float, busy: dic
     helps = {
         "inference": ["smaller model", "narrower precision", "--backend cuda"],
         "write": ["waited for the disk", "--vector-type float16"],
-        "decode": ["--workers", "--threads"],
-        "index": ["expansion_add"],
+        "decode": ["--workers", "--scaled-decode", "large JPEGs", "--threads"],
+        "index": ["normal", "--deterministic", "--index-type"],
     }[bound]
     assert all(word in said for word in helps)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("total", "busy", "bound"),
+    [
+        (0.5, {"decode": 0.3, "inference": 0.2}, ""),  # starting and ending took longest
+        (2, {"decode": 2.3, "inference": 1.19, "write": 1.19}, ""),
+        (2, {"decode": 2.4}, "decode"),
+        (2, {"write": 1.2}, "write"),
+        (2, {"inference": 1.7}, "inference"),
+        (2, {"index": 1.1}, ""),
+        (2, {"index": 1.2}, "index"),
+        (5, {"decode": 1}, "decode"),
+    ],
+)
+def test_a_short_run_in_which_nothing_was_busy_advises_nothing(
+    total: float, busy: dict[str, float], bound: str
+) -> None:
+    assert report(total, **busy).advice.partition("-bound")[0] == bound
 
 
 def test_a_run_that_found_all_done_advises_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,43 @@ def test_rows_that_came_from_no_source_are_no_silent_gap_either(tmp_path: Path, 
     assert [label for _, _, label in found] == ["ant", "bee", "bee", "bee", "mine", "mine", "mine", "mine"]
     report = build(GallerySource(tmp_path / "g"), encoder, tmp_path / "again")
     assert (report.num_images, report.num_errors) == (6, 2)
+
+
+def test_the_column_that_was_embedded_is_embedded_again(tmp_path: Path, encoder) -> None:
+    fill(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    csv = tmp_path / "pairs.csv"
+    csv.write_text("path,back,kind\na.png,b.png,x\nc.png,d.png,y\n")
+    build(open_source(csv, image_column="back", label_column="kind"), encoder, tmp_path / "g")
+    assert read(GallerySource(tmp_path / "g")) == [
+        ("b.png", tmp_path / "b.png", "x"),
+        ("d.png", tmp_path / "d.png", "y"),
+    ]
+    csv.write_text("path\na.png\n")
+    with pytest.raises(SourceError, match=r"no column 'back'.*the gallery's pictures came from there"):
+        list(GallerySource(tmp_path / "g"))
+
+
+def test_pictures_of_lists_from_standard_input_are_found_by_their_paths(
+    tmp_path: Path, folder: Path, encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = fill(tmp_path / "other", ["ant/1.png"], seed=2)
+    lists = [(folder, b"ant/1.png\nbee/2.png"), (other, b"ant/1.png"), (folder, b"./ant/1.png\nbee/1.png")]
+    for number, (place, listed) in enumerate(lists):
+        monkeypatch.chdir(place)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
+        if number:
+            add(open_source("-"), encoder, tmp_path / "g")
+        else:
+            build(open_source("-"), encoder, tmp_path / "g")
+    paths = [folder / "ant/1.png", folder / "bee/2.png", other / "ant/1.png", folder / "bee/1.png"]
+    assert VectorGallery.open(tmp_path / "g").uris == [str(path) for path in paths]
+    assert read(GallerySource(tmp_path / "g")) == [(str(path), path, None) for path in paths]
+    assert build(GallerySource(tmp_path / "g"), encoder, tmp_path / "again").num_images == 4
+
+
+def test_a_gallery_has_one_name(tmp_path: Path, folder: Path, encoder) -> None:
+    build(FolderSource(folder), encoder, tmp_path / "g")
+    assert GallerySource(tmp_path / "pictures" / ".." / "g").name == str(tmp_path / "g")
 
 
 def test_places_that_are_gone_are_named(tmp_path: Path, folder: Path, encoder) -> None:

@@ -55,6 +55,56 @@ def test_never_reads_further_ahead_than_its_bound() -> None:
         assert len(taken) <= consumed + 3 * 5
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("weights", [[5] * 40, [1, 30, 2] * 12, [0] * 30, [100, 100, 100, 1, 1, 1]])
+def test_what_is_worked_on_never_weighs_more_than_its_bound_and_one_item(workers: int, weights: list[int]) -> None:
+    lock, in_flight, worst = threading.Lock(), 0, 0
+
+    def items() -> Iterator[int]:
+        nonlocal in_flight, worst
+        for weight in weights:
+            with lock:
+                in_flight += weight
+                worst = max(worst, in_flight)
+            yield weight
+
+    def work(weight: int) -> int:
+        nonlocal in_flight
+        time.sleep(0.001)
+        with lock:
+            in_flight -= weight
+        return weight
+
+    results = work_ahead(
+        items(), work, workers=workers, chunk=4, ahead=20, weigh=lambda weight: weight, most_weight=24
+    )  # fmt: skip
+    assert list(results) == weights
+    assert worst <= 24 + max(weights)
+
+
+def test_heavy_items_are_worked_on_side_by_side() -> None:
+    """A chunk of them would keep one thread busy and leave nothing for the others."""
+    together = threading.Barrier(3, timeout=10)
+    results = work_ahead(
+        range(6), lambda item: together.wait() >= 0 and item, workers=3, chunk=6, weigh=lambda _: 8, most_weight=24
+    )  # fmt: skip
+    assert list(results) == list(range(6))
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=60),
+    st.integers(0, 4),
+    st.integers(1, 7),
+    st.integers(1, 5),
+    st.integers(1, 40),
+)
+def test_weighed_results_come_in_order(items: list[int], workers: int, chunk: int, ahead: int, most: int) -> None:
+    results = work_ahead(
+        items, str, workers=workers, chunk=chunk, ahead=ahead, weigh=lambda item: item, most_weight=most
+    )  # fmt: skip
+    assert list(results) == [str(item) for item in items]
+
+
 @pytest.mark.parametrize(("workers", "chunk"), [(0, 1), (2, 1), (2, 2), (2, 4), (3, 100)])
 def test_an_exception_comes_in_its_place(workers: int, chunk: int) -> None:
     results = work_ahead(range(10), lambda item: 1 // (item - 7), workers=workers, chunk=chunk)

@@ -77,13 +77,22 @@ def test_standard_input_is_read_once_and_kept(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     source = open_source("-")
     assert [(item.uri, item.content) for item in source] == [
-        ("b.png", tmp_path / "b.png"),
-        ("a.png", tmp_path / "a.png"),
+        (f"{tmp_path}/b.png", tmp_path / "b.png"),
+        (f"{tmp_path}/a.png", tmp_path / "a.png"),
     ]
     assert list(source) == list(source)
     assert source.name == "standard input"
     with pytest.raises(SourceError, match="standard input: names no pictures"):
         read_standard_input()
+
+
+def test_labels_for_standard_input_may_be_by_the_same_relative_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "labels.csv", f"./b.png,x\n{tmp_path}/a.png,y\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"b.png\na.png\n")))
+    monkeypatch.chdir(tmp_path)
+    assert [item.label for item in open_source("-", labels="labels.csv")] == ["x", "y"]
 
 
 # --- CSV

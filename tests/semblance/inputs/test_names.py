@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from semblance.gallery import shards
 from semblance.inputs import names
-from semblance.inputs.names import GALLERY_COLUMNS, UniqueNames, carried, folder_label, uri_of, valid_unicode
+from semblance.inputs.names import GALLERY_COLUMNS, UniqueNames, carried, folder_label, place_of, uri_of, valid_unicode
 
 
 @given(st.text(st.characters()))
@@ -34,6 +34,17 @@ def test_bytes_that_are_no_unicode_are_escaped() -> None:
 )  # fmt: skip
 def test_a_label_is_the_name_of_the_folder(uri: str, label: str | None) -> None:
     assert folder_label(uri) == label
+
+
+def test_a_place_has_one_name_but_where_a_link_leads_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
+    monkeypatch.chdir(tmp_path)
+    for path in ("a", "./a/", "a/../a", "a/b/..", Path("a"), "gone/../a"):
+        assert place_of(path) == f"{tmp_path}/a"
+    assert place_of("x-{0..2}.tar") == f"{tmp_path}/x-{{0..2}}.tar"
+    assert place_of("link/../b") == f"{tmp_path}/link/../b"  # a/b, and not b
+    assert place_of("link/c") == f"{tmp_path}/link/c"
 
 
 def test_a_gallerys_own_columns_are_the_ones_that_are_renamed() -> None:

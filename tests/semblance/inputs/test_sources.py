@@ -45,6 +45,22 @@ def test_names_of_places_hold_from_any_working_directory(tmp_path: Path, monkeyp
         assert len(open_source(name)) > 0
 
 
+def test_a_place_has_one_name_whichever_way_leads_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, "photos/1.png")
+    np.save(tmp_path / "mine.npy", PIXELS)
+    write_idx(tmp_path / "some.idx", PIXELS)
+    for name in "ab":
+        write_tar(tmp_path / f"{name}.tar", [("1.png", png(0))])
+    pq.write_table(pa.table({"path": ["photos/1.png"]}), tmp_path / "a.parquet")
+    (tmp_path / "mine.txt").write_text("photos/1.png")
+    (tmp_path / "mine.csv").write_text("path\nphotos/1.png\n")
+    monkeypatch.chdir(tmp_path)
+    places = ["mine.npy", "some.idx", "a.tar", "a.parquet", "mine.txt", "mine.csv", "photos", "photos/1.png"]
+    for place in [*places, "{a,b}.tar"]:
+        assert open_source(f"photos/../{place}").name == str(tmp_path / place)
+    assert uris(open_source("photos/../photos/1.png")) == [f"{tmp_path}/photos/1.png"]
+
+
 def test_what_is_no_source_is_told_what_would_be(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("no picture")
     for path in (tmp_path / "gone", tmp_path / "notes.md", tmp_path / "gone.npy", tmp_path / "gone.txt"):
