@@ -24,6 +24,16 @@ LARGEST = 127
 _CACHED_VALUES = 1 << 16
 
 
+# Measured, i8 searched by difference over by product: 64-d .93 of its time, recall@10 before rescoring .969 and .953;
+# 128-d 1.0; 512-d 1.2; 2,048-d 1.2
+_LONGEST_BY_DIFFERENCE = 64
+
+
+def compared_by_difference(metric: Metric, dimension: int) -> bool:
+    """Whether codes are compared by their squared distance; else by their dot product, for vectors of length 1."""
+    return metric == "l2sq" or dimension <= _LONGEST_BY_DIFFERENCE
+
+
 def code_factor(blocks: Blocks, metric: Metric, alive: Alive | None = None) -> float:
     """The factor that brings the largest value of all prepared vectors to the largest code; 1 where all are zero."""
     largest = 0.0
@@ -70,11 +80,12 @@ def kept_neighbours(
     queries = _nth(blocks, metric, chosen, alive)
     true = np.full((2, len(queries), k), np.inf, np.float32)  # distances, and those by codes, of the k nearest
     coded = np.full((len(queries), candidates), np.inf, np.float32)  # distances of the nearest by codes
+    code_metric: Metric = "l2sq" if compared_by_difference(metric, queries.shape[1]) else "cos"
     query_codes = encode(queries, factor).astype(np.float32)
     for rows, values in pieces(blocks, alive=alive):
         vectors = prepared(values, metric, "vectors", rows)
         exact = _distances(queries, vectors, metric)  # [S, n]
-        by_codes = _distances(query_codes, encode(vectors, factor).astype(np.float32), "l2sq")
+        by_codes = _distances(query_codes, encode(vectors, factor).astype(np.float32), code_metric)
         both = np.concatenate([true, np.stack([exact, by_codes])], axis=2)
         nearest = np.argpartition(both[0], k - 1, axis=1)[:, :k]
         true = np.stack([np.take_along_axis(each, nearest, axis=1) for each in both])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from semblance.card import Metric
 from semblance.errors import GalleryError, InputError
 from semblance.files import Written, sha256_of, write_aside
-from semblance.gallery.codes import LARGEST, code_factor, encode, factor_of
+from semblance.gallery.codes import LARGEST, code_factor, compared_by_difference, encode, factor_of
 from semblance.gallery.index_options import HALF_MAX, IndexOptions, IndexType, check_type, choose_type
 from semblance.gallery.order import windows
 from semblance.gallery.pieces import PIECE_ROWS, Blocks, as_blocks, check_alive, num_rows, pieces, prepared
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Alive = NDArray[np.bool_]
 
-# Vectors under "cos" have length 1 here, so that their dot product says it all, or their difference, which suits bytes
-# better. USearch's own "cos" computes both norms for each comparison. Measured, 100,000 x 64-d: it takes 1.8 times as
-# long as "ip" (bf16), 3 times (f16), 1.3 times (i8). Bytes by "l2sq" take .93 of their time by "ip", with recall@10 of
-# .969 instead of .953.
-_FLOATS_INSIDE = {"cos": "ip", "l2sq": "l2sq"}
-_BYTES_INSIDE = {"cos": "l2sq", "l2sq": "l2sq"}
+# Vectors under "cos" have length 1 here, so that their dot product says it all. USearch's own "cos" computes both norms
+# for each comparison. Measured, 100,000 x 64-d: 1.8 times as long as "ip" (bf16), 3 times (f16), 1.3 times (i8).
 
 # Measured, 60,000 x 64-d in 1,000 clusters, two cores, connectivity 16, expansion 128/64; recall@10 and queries/s:
 #   cos    f32 .9999 18,500   f16 .9996 27,900   bf16 .9966 20,600   i8 .9481 18,000
@@ -101,7 +97,7 @@ class VectorIndex:
         dtype = options.dtype or choose_type(blocks, metric, alive)
         index = Index(
             ndim=blocks[0].shape[1],
-            metric=_inside(metric, dtype),
+            metric=_inside(metric, dtype, blocks[0].shape[1]),
             dtype=dtype,
             connectivity=connectivity,
             expansion_add=expansion_add,
@@ -151,7 +147,7 @@ class VectorIndex:
         opened = cls(index, metric, path if mmap else None)
         library: Any = index
         kind = str(library.metric_kind.name).lower()
-        if kind != _inside(metric, opened.dtype):
+        if kind != _inside(metric, opened.dtype, opened.dimension):
             raise GalleryError(f"index {path} compares by {kind}, which is no index of {metric}; embed again")
         opened._factor = factor if factor is not None and opened.dtype == "i8" else opened._found_factor()
         return opened
@@ -440,8 +436,12 @@ class VectorIndex:
         """What USearch computes of the stored values, as distances of the vectors."""
         if self._factor == 1.0:
             return found
-        # of unit vectors half the squared distance is 1 - cosine
-        return found / np.float32(self._factor**2 * (2 if self.metric == "cos" else 1))
+        square = np.float32(self._factor**2)
+        if self.metric == "l2sq":
+            return found / square
+        if _inside(self.metric, self.dtype, self.dimension) == "l2sq":
+            return found / (2 * square)  # of unit vectors half the squared distance is 1 - cosine
+        return 1 - (1 - found) / square
 
     def _nearest(
         self, encoded: NDArray[Any], k: int, threads: int
@@ -477,9 +477,11 @@ class VectorIndex:
         return factor_of(self._codes(np.asarray(some).astype(np.int64)).astype(np.int8))
 
 
-def _inside(metric: Metric, dtype: IndexType) -> str:
+def _inside(metric: Metric, dtype: IndexType, dimension: int) -> str:
     """The name of USearch's metric for vectors that are prepared."""
-    return (_BYTES_INSIDE if dtype == "i8" else _FLOATS_INSIDE)[metric]
+    if metric == "l2sq" or (dtype == "i8" and compared_by_difference(metric, dimension)):
+        return "l2sq"
+    return "ip"
 
 
 def checked_k(k: int, largest: int, what: str) -> int:

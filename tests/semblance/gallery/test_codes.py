@@ -47,14 +47,15 @@ def test_no_codes_tell_no_factor() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_kept_neighbours_against_exact_search(metric: Metric) -> None:
-    vectors = unit(400, 8)
-    coarse = 3.0  # a handful of levels
+@pytest.mark.parametrize(("dimension", "coarse"), [(8, 3.0), (100, 9.0)])  # a handful of levels
+def test_kept_neighbours_against_exact_search(metric: Metric, dimension: int, coarse: float) -> None:
+    vectors = unit(400, dimension)
     rows = np.arange(400)
     true, _ = search_exact(vectors, vectors, k=11, metric=metric)
     codes = encode(vectors, coarse)
     products = codes.astype(int) @ codes.astype(int).T
-    by_codes = (codes.astype(int) ** 2).sum(axis=1) - 2 * products  # [N, N], under either metric
+    squares = (codes.astype(int) ** 2).sum(axis=1)
+    by_codes = squares - 2 * products if dimension == 8 or metric == "l2sq" else -products  # [N, N]
     limits = np.sort(by_codes, axis=1)[:, 20]
     expected = (np.take_along_axis(by_codes, true, axis=1) <= limits[:, None]).mean()
     found = kept_neighbours([vectors[:150], vectors[150:]], metric, coarse, k=11, candidates=21, sample=len(rows))

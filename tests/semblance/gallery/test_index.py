@@ -88,18 +88,25 @@ def test_a_file_of_another_metric_is_refused(tmp_path: Path, built: str, opened:
 
 
 @pytest.mark.parametrize("mmap", [True, False])
-def test_bytes_mean_the_same_in_a_file_that_is_opened(tmp_path: Path, mmap: bool) -> None:
+@pytest.mark.parametrize(("dimension", "density"), [(64, 0.2), (65, 0.2), (2048, 0.02)])
+def test_bytes_mean_the_same_in_a_file_that_is_opened(
+    tmp_path: Path, mmap: bool, dimension: int, density: float
+) -> None:
     """Of sparse vectors the bytes do not tell the factor: what is zero was not rounded."""
     rng = np.random.default_rng(5)
-    vectors = rng.random((500, 2048), dtype=np.float32) * (rng.random((500, 2048)) < 0.02)
+    vectors = rng.random((500, dimension), dtype=np.float32) * (rng.random((500, dimension)) < density)
+    vectors[:, 0] += 0.1
     index = VectorIndex.build(vectors, metric="cos", dtype="i8")
     written = index.save(tmp_path / "x.usearch")
     again = VectorIndex.open(
         tmp_path / "x.usearch", metric="cos", sha256=written.sha256, factor=index.factor, mmap=mmap
     )
     assert again.factor == index.factor
-    for one, other in zip(index.search(vectors[:50], 5), again.search(vectors[:50], 5), strict=True):
+    found = index.search(vectors[:50], 5)
+    for one, other in zip(found, again.search(vectors[:50], 5), strict=True):
         np.testing.assert_array_equal(one, other)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[1], 1 - np.einsum("qd,qkd->qk", unit[:50], unit[found[0]]), atol=0.02)
     assert VectorIndex.build(vectors, metric="cos", dtype="f16").factor is None
 
 
