@@ -15,7 +15,6 @@ import argparse
 import json
 import platform
 import statistics
-import tarfile
 import tempfile
 import time
 from dataclasses import asdict
@@ -26,9 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench import mistakes_in_one_line
-from export.images import find_photographs
-from semblance.errors import SourceError
+from bench import mistakes_in_one_line, photographs
 from semblance.gallery.build import build
 from semblance.gallery.prepare import Picture, prepare
 from semblance.inference.batches import in_batches, work_ahead
@@ -81,16 +78,10 @@ def measure(
 
 def unpack_photographs(folder: Path, count: int) -> list[Path]:
     """`count` JPEG files, spread over all classes, unpacked into `folder`."""
-    archive = find_photographs()
-    if archive is None:
-        raise SourceError(
-            "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
-        )
-    with tarfile.open(archive) as tar:
-        members = sorted((each for each in tar if each.isfile() and each.name.endswith(".jpg")), key=lambda m: m.name)
-        chosen = np.linspace(0, len(members), min(count, len(members)), endpoint=False).astype(int)
-        tar.extractall(folder, [members[index] for index in chosen], filter="data")
-    return sorted(folder.rglob("*.jpg"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, encoded in enumerate(photographs(count)):
+        (folder / f"{number:06d}.jpg").write_bytes(encoded)
+    return sorted(folder.glob("*.jpg"))
 
 
 def main() -> None:

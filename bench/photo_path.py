@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -31,11 +30,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import mistakes_in_one_line
+from bench import mistakes_in_one_line, photographs
 from export.images import find_photographs
 from export.quiet import import_tensorflow_quietly
 from semblance.card import ModelCard, Resize, read_card
-from semblance.errors import SourceError
 from semblance.inputs.decode import Limits, decode, single_threaded
 from semblance.inputs.resize import fit, resize
 
@@ -77,20 +75,6 @@ class Cosine:
 
 # ------------------------------------------------------------------------------------------------------------------
 # The photographs
-
-
-def photographs(count: int) -> list[bytes]:
-    """`count` JPEG files of Caltech101, spread evenly over all classes."""
-    archive = find_photographs()
-    if archive is None:
-        raise SourceError(
-            "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
-        )
-    with tarfile.open(archive) as tar:
-        members = sorted((each for each in tar if each.isfile() and each.name.endswith(".jpg")), key=lambda m: m.name)
-        chosen = np.linspace(0, len(members), min(count, len(members)), endpoint=False).astype(int)
-        files = [tar.extractfile(members[index]) for index in chosen]
-        return [file.read() for file in files if file is not None]
 
 
 def enlarged(jpeg: bytes, short_side: int) -> bytes:

@@ -60,13 +60,18 @@ def find_photographs() -> Path | None:
 
 def read_photographs(archive: Path, count: int) -> Iterator[NDArray[np.uint8]]:
     """`count` photographs [H, W, 3] spread evenly over the archive, so that all classes take part."""
+    return (decode(encoded, channels=3) for _, encoded in encoded_photographs(archive, count))
+
+
+def encoded_photographs(archive: Path, count: int) -> Iterator[tuple[str, bytes]]:
+    """The same as they lie in the archive: name, class folder and all, and the bytes of the JPEG file."""
     with tarfile.open(archive) as tar:
         members = sorted((each for each in tar if each.isfile() and each.name.endswith(".jpg")), key=lambda m: m.name)
         chosen = np.linspace(0, len(members), min(count, len(members)), endpoint=False).astype(int)
         for index in chosen:
             file = tar.extractfile(members[index])
             assert file is not None  # only files were listed
-            yield decode(file.read(), channels=3)
+            yield members[index].name, file.read()
 
 
 def _fitted(pictures: list[NDArray[np.uint8]], original: Original) -> NDArray[np.uint8]:

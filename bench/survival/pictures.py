@@ -5,21 +5,18 @@ In: how many. Out: encoded files, every ninth of them broken, so that each shard
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 Encoded = tuple[str, bytes]  # a path below the source's folder, and the file's bytes
 
 
 def find_pictures(num: int) -> list[Encoded]:
     """`num` files of photographs, or of drawings where there are none; every ninth is broken in one of three ways."""
-    from export.images import find_photographs
+    from export.images import encoded_photographs, find_photographs
 
     archive = find_photographs()
-    files = _drawings(num) if archive is None else _photographs(archive, num)
+    files = _drawings(num) if archive is None else _in_class_folders(encoded_photographs(archive, num))
     broken = (b"", b"no picture at all")
     return [
         (name, content if number % 9 else [*broken, content[: len(content) // 2]][number // 9 % 3])
@@ -27,13 +24,9 @@ def find_pictures(num: int) -> list[Encoded]:
     ]
 
 
-def _photographs(archive: Path, num: int) -> list[Encoded]:
-    """Spread over all classes, each in its class's folder."""
-    with tarfile.open(archive) as tar:
-        members = sorted((each for each in tar if each.isfile() and each.name.endswith(".jpg")), key=lambda m: m.name)
-        chosen = [members[index] for index in np.linspace(0, len(members), num, endpoint=False).astype(int)]
-        found = [("/".join(each.name.split("/")[-2:]), tar.extractfile(each)) for each in chosen]
-        return [(name, file.read()) for name, file in found if file is not None]
+def _in_class_folders(files: Iterable[Encoded]) -> list[Encoded]:
+    """Each in its class's folder, without those above."""
+    return [("/".join(name.split("/")[-2:]), content) for name, content in files]
 
 
 def _drawings(num: int) -> list[Encoded]:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.photo_path import enlarged, photographs, shrinking, tf_decoded, tf_resized
+from bench import photographs
+from bench.photo_path import enlarged, shrinking, tf_decoded, tf_resized
 from semblance.card import ModelCard
 from semblance.errors import SourceError
 from semblance.inputs.decode import decode
@@ -104,6 +105,6 @@ def test_tensorflows_side_is_what_it_says() -> None:
 
 
 def test_without_photographs_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.photo_path.find_photographs", lambda: None)
+    monkeypatch.setattr("export.images.find_photographs", lambda: None)
     with pytest.raises(SourceError, match="Caltech101 photographs are not on this machine"):
         photographs(1)

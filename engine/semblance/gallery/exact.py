@@ -180,9 +180,7 @@ class _Block:
 
     first_row: int
     values: Floats  # [n, D] as given
-    scaled: (
-        Floats  # cos: [n, D] of unit length; l2sq: [n, D + 1] scaled as a tile's, by one exponent, and squared norms
-    )
+    scaled: Floats  # cos: [n, D] of unit length; l2sq: [n, D + 1], by one power of two, with squared norms behind
     norms: Doubles  # [n]
     exponent: int
     slack: float  # by how much the lengths of `scaled` are off 1, under cos

@@ -33,6 +33,7 @@ from semblance.gallery.shards import Row
 from semblance.gallery.verify import verify
 from semblance.gallery.writer import GalleryWriter
 from semblance.inputs.sources import Item
+from tests.semblance.gallery.conftest import Items
 
 Record = dict[str, Any]  # what is known of one picture, by column
 Holds = Callable[[Record], bool | None]  # None: SQL's NULL
@@ -56,20 +57,6 @@ class Pixels:
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return images.reshape(len(images), -1).astype(np.float32) - 3
-
-
-@dataclass
-class Listed:
-    """A source made of a list."""
-
-    items: list[Item]
-    name: str = "a list"
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self):
-        return iter(self.items)
 
 
 # What a gallery must answer, worked out in Python -----------------------------------------------------------------
@@ -213,7 +200,7 @@ class Galleries(RuleBasedStateMachine):
         # the first shard decides the types of the columns
         items[0] = replace(items[0], columns={"n": 1, "f": 0.5, "b": True, "s": "a"})
         build(
-            Listed(items),
+            Items(items),
             Pixels(self.card),
             self.path,
             shard_rows=data.draw(st.sampled_from([1, 3, 100])),
@@ -415,7 +402,7 @@ def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     rng, path = np.random.default_rng(3), tmp_path_factory.mktemp("crowd") / "g"
     card = replace(CARD, metric=request.param, width=4, dimension=4)
     first = Item("0.png", np.full((1, 4), 5, np.uint8), None, {"n": 1, "f": 0.5, "b": True, "s": "a"})
-    build(Listed([first]), Pixels(card), path, shard_rows=400, index=IndexOptions("f16"), workers=0)
+    build(Items([first]), Pixels(card), path, shard_rows=400, index=IndexOptions("f16"), workers=0)
 
     def drawn(num: int) -> tuple[NDArray[np.float32], list[Record]]:
         vectors = rng.integers(-8, 9, (num, 4)).astype(np.float32)
