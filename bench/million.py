@@ -59,6 +59,8 @@ class Numbered:
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.vectors[np.ascontiguousarray(images).reshape(-1, 4).view("<u4")[:, 0]]
 
+    def release_memory(self) -> None: ...
+
 
 def live(folder: Path, num: int, dimension: int, *, threads: int) -> dict[str, Any]:
     """Seconds, queries per second, recall and bytes of each step."""

@@ -64,7 +64,7 @@ def embed(
     workers: Workers = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Largest batch. Default: by the model's input.")] = None,
     shard_rows: Annotated[
-        int | None, typer.Option(min=1, help="Pictures to one commit. Default: 8,192, fewer for wide vectors.")
+        int | None, typer.Option(min=1, help="Pictures to one commit. Default: 4,096, fewer for wide vectors.")
     ] = None,
     vector_type: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
     max_pixels: Annotated[

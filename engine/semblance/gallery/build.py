@@ -26,10 +26,11 @@ from semblance.gallery import shards
 from semblance.gallery.folder import is_gallery, make_folder, remove_folder, writing
 from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import LARGEST_KEY, Manifest, Part
+from semblance.gallery.memory import release_memory
 from semblance.gallery.pipeline import Embedder, Pipeline, Shard, Times
 from semblance.gallery.prepare import Known, Picture, prepare
 from semblance.gallery.report import BuildReport, make_report
-from semblance.gallery.shards import ErrorRow
+from semblance.gallery.shards import ErrorRow, Row
 from semblance.gallery.writer import GalleryWriter, locked
 from semblance.inference.session import available_threads
 from semblance.inputs.chosen import choice_of
@@ -42,7 +43,9 @@ from semblance.options import checked_count
 Progress = Callable[[int, int | None], None]  # items done, and of how many, where that is known
 IndexProgress = Callable[[int, int], None]
 
-SHARD_ROWS = 8192  # at 2,048-d a shard is 64 MB: lost work after a kill stays small, and so does the number of files
+# At 2,048-d a shard is 32 MB, of which the writer needs four times as much in passing: lost work after a kill stays
+# small, and so do memory and the number of files
+SHARD_ROWS = 4096
 _SHARD_BYTES = 1 << 28  # wider vectors get shorter shards, whose embeddings fit into one Parquet page
 _CHOICE_NAMES = {"labels_sha256": "labels (by the sha256 of their file)"}
 
@@ -68,7 +71,7 @@ def build(
     What is at `path` decides: nothing or an empty folder becomes a gallery; an unfinished gallery of the same source,
     model and options is carried on where it was stopped; a finished one is left as it is; anything else is refused.
     `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
-    encoder's largest, `shard_rows` to 8,192, or fewer for wide vectors. `deterministic` indexes with one thread, so
+    encoder's largest, `shard_rows` to 4,096, or fewer for wide vectors. `deterministic` indexes with one thread, so
     that the index too is the same to the byte. More than `max_errors` unusable pictures end the run.
     `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it;
     `index_progress(done, total)` as images are indexed.
@@ -200,13 +203,13 @@ def _take(
 
     def write(shard: Shard) -> None:
         nonlocal taken, num_errors
-        stored, keep = _sort_out(writer, shard, card)
+        rows, vectors = _sort_out(writer, shard, card)
         num_errors += len(shard.errors)
         if max_errors is not None and num_errors > max_errors:
             raise _TooMany(shard.errors[-1])  # uncommitted: the same pictures are taken again once they are mended
         taken = replace(taken, num_items=taken.num_items + shard.num_items)
         errors = [error for error in shard.errors if (error.uri, error.message) not in listed]
-        writer.append([shard.rows[number] for number in keep], stored[keep], errors=errors, part=taken)
+        writer.append(rows, vectors, errors=errors, part=taken)
 
     if not part.is_complete:
         items = enumerate(source)
@@ -228,6 +231,9 @@ def _take(
             raise GalleryError(_too_many(writer, max_errors, stop.last)) from None
         if not len(writer):
             raise GalleryError(_nothing_usable(source, writer))
+        # the index needs memory of its own: without this a build peaks here, the higher the more pictures there are
+        encoder.release_memory()
+        release_memory()
     with times.measured("index"):
         writer.update_index(threads=available_threads(), progress=index_progress)
     if not part.is_complete:  # last of all: a part that is complete is not carried on but looked through again
@@ -247,15 +253,19 @@ def _num_encoded_bytes(numbered: tuple[int, Item]) -> int:
     return len(content) if isinstance(content, bytes) else 0  # a file is not read yet, an array is mostly a view
 
 
-def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[NDArray[np.floating[Any]], list[int]]:
-    """The vectors [n, D] as they are stored, and which of the n rows can be; the others join the shard's errors."""
+def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[list[Row], NDArray[np.floating[Any]]]:
+    """The rows that can be stored, and their vectors [n, D] as they are; the others join the shard's errors.
+
+    Takes the vectors out of the shard, which would be held twice while it is written.
+    """
     manifest = writer.manifest
     vector_type = manifest.options["vector_type"]
     columns = manifest.columns
     if columns is None:
         columns = shards.column_types(row.columns for row in shard.rows)
     with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
-        stored = np.concatenate(shard.vectors).astype(vector_type)
+        stored = np.concatenate(shard.vectors, dtype=vector_type, casting="same_kind")
+    shard.vectors.clear()
     keep = []
     for number, row in enumerate(shard.rows):
         stage, problem = "columns", shards.misfit(row.columns, columns)
@@ -266,7 +276,9 @@ def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[NDA
         else:
             keep.append(number)
     shard.errors.sort(key=lambda error: error.key)
-    return stored, keep
+    if len(keep) < len(shard.rows):
+        return [shard.rows[number] for number in keep], stored[keep]
+    return shard.rows, stored
 
 
 # ------------------------------------------------------------------------------------------------------------------

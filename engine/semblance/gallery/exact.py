@@ -234,27 +234,51 @@ def _search_tile(tile: _Tile, block: _Block, metric: Metric, scores: Floats) -> 
     minima, offset, scale, bound = _scores(tile, block, metric, scores)  # [q, G]
 
     # 1) No answer lies above the k-th best so far, nor above what k of this block's own rows are sure to reach.
+    k = tile.rows.shape[1]
+    needed = k + (tile.exclude is not None)  # the row to leave out may be among the lowest
+    can_reach = needed <= minima.shape[1]
     limit = np.ldexp(tile.distances[:, -1] - offset, scale) + bound  # [q], inf until there are k
-    ceiling = _float32_above(limit)  # [q, 1]
-    is_low = minima <= ceiling  # [q, G]
-    crowded = np.flatnonzero(np.count_nonzero(is_low, axis=1) > 2 * tile.rows.shape[1])
-    needed = tile.rows.shape[1] + (tile.exclude is not None)  # the row to leave out may be among the lowest
-    if len(crowded) and needed <= minima.shape[1]:
-        reached = np.partition(minima[crowded], needed - 1, axis=1)[:, needed - 1].astype(np.float64)
-        ceiling[crowded] = _float32_above(np.minimum(limit[crowded], reached + 2 * bound[crowded]))
-        is_low[crowded] = minima[crowded] <= ceiling[crowded]
+    if can_reach and len(fresh := np.flatnonzero(np.isinf(limit))):
+        limit[fresh] = _reached(minima[fresh], needed) + 2 * bound[fresh]
+    low, query, ceiling = _low(minima, limit)
+    crowded = np.flatnonzero(np.bincount(query, minlength=len(limit)) > 2 * k)
+    if can_reach and len(crowded):
+        reached = _reached(minima[crowded], needed) + 2 * bound[crowded]
+        limit[crowded] = np.minimum(limit[crowded], reached)
+        low, query, ceiling = _low(minima, limit)
 
-    for part in _slices(np.count_nonzero(is_low, axis=1) * block.group, _MOST_PAIRS):
-        _take_candidates(tile, block, metric, scores, ceiling, is_low, part)
+    for part in _slices(np.bincount(query, minlength=len(limit)) * block.group, _MOST_PAIRS):
+        first, last = np.searchsorted(query, (part.start, part.stop))
+        pairs = slice(int(first), int(last))
+        _take_candidates(tile, block, metric, scores, ceiling, query[pairs], low[pairs] % minima.shape[1])
+
+
+def _low(minima: Floats, limit: Doubles) -> tuple[Rows, Rows, Floats]:
+    """Which of `minima` [q, G], counted through, do not lie above `limit` [q], their queries, and the limit as float32:
+    no lower, [q, 1]."""
+    with np.errstate(over="ignore"):
+        ceiling = np.nextafter(limit.astype(np.float32), np.float32(np.inf))[:, None]
+    low = np.flatnonzero(minima <= ceiling)
+    return low, low // minima.shape[1], ceiling
+
+
+def _reached(minima: Floats, needed: int) -> Doubles:
+    """What at least `needed` scores of each query do not lie above, [q], by `minima` [q, G] over groups of them.
+
+    The exact answer is a partial sort of all; minima of these minima are few, and next to as good where far more remain
+    than are needed.
+    """
+    num_coarse = minima.shape[1] // _GROUP
+    if num_coarse >= 4 * needed:
+        minima = np.minimum.reduce(minima[:, : num_coarse * _GROUP].reshape(len(minima), _GROUP, num_coarse), axis=1)
+    return np.partition(minima, needed - 1, axis=1)[:, needed - 1].astype(np.float64)
 
 
 def _take_candidates(
-    tile: _Tile, block: _Block, metric: Metric, scores: Floats, ceiling: Floats, is_low: NDArray[np.bool_], part: slice
+    tile: _Tile, block: _Block, metric: Metric, scores: Floats, ceiling: Floats, query: Rows, group: Rows
 ) -> None:
-    """Merge what lies at or below the `ceiling` [q, 1] of a `part` of the queries, in groups where `is_low` [q, G]."""
+    """Merge what lies at or below the `ceiling` [q, 1] in groups [pairs] of queries [pairs], which ascend."""
     # 2) The scores at or below it are candidates.
-    query, group = np.nonzero(is_low[part])
-    query += part.start
     members = scores.reshape(len(scores), block.group, -1)[query, :, group]  # [pairs, group]: they lie G apart
     at, member = np.nonzero(members <= ceiling[query])
     query, row = query[at], member * block.num_groups + group[at]
@@ -274,12 +298,6 @@ def _slices(sizes: Rows, most: int) -> Iterator[slice]:
         stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
         yield slice(start, stop)
         start, before = stop, int(ends[stop - 1])
-
-
-def _float32_above(limits: Doubles) -> Floats:
-    """Float32 values [q, 1] that are no lower than `limits` [q]."""
-    with np.errstate(over="ignore"):
-        return np.nextafter(limits.astype(np.float32), np.float32(np.inf))[:, None]
 
 
 def _scores(
@@ -356,10 +374,23 @@ def _merge(tile: _Tile, query: Rows, row: Rows, distance: Doubles) -> None:
     query = np.concatenate([np.repeat(np.arange(len(touched)), k), query])
     row = np.concatenate([tile.rows[touched].ravel(), row])
     distance = np.concatenate([tile.distances[touched].ravel(), distance])
-    order = np.lexsort((row, distance, query))
+    order = _by_query(query, distance, row)
     starts = np.searchsorted(query[order], np.arange(len(touched)))
     best = order[starts[:, None] + np.arange(k)]  # [touched, k]: each query has its k old entries at least
     tile.rows[touched], tile.distances[touched] = row[best], distance[best]
+
+
+def _by_query(query: Rows, distance: Doubles, row: Rows) -> Rows:
+    """An order [C] by query, distance, then row."""
+    order = np.lexsort((distance, query))
+    query, distance = query[order], distance[order]
+    # a third key costs as much as each of the others, and equal distances are few
+    if (is_tied := (query[1:] == query[:-1]) & (distance[1:] == distance[:-1]) & (distance[1:] < np.inf)).any():
+        is_in_tie = np.append(is_tied, False) | np.insert(is_tied, 0, False)
+        tied = np.flatnonzero(is_in_tie)
+        some = order[tied]
+        order[tied] = some[np.lexsort((row[some], distance[tied], query[tied]))]
+    return order
 
 
 def _unit(values: Floats, norms: Doubles) -> Floats:

@@ -55,6 +55,9 @@ class Embedder(Protocol):
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [N, card.height, card.width, card.channels] -> float32 [N, D]."""
 
+    def release_memory(self) -> None:
+        """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
+
 
 @dataclass(slots=True)
 class Shard:

@@ -18,7 +18,7 @@ from semblance.errors import InputError
 from semblance.gallery.manifest import LARGEST_KEY, Manifest
 from semblance.gallery.mapped import MappedTable, damaged
 
-_BLOCK_BYTES = 1 << 26  # a shard of 8,192 rows of 2,048 floats is one block
+_BLOCK_BYTES = 1 << 24
 
 
 class Rows:

@@ -45,6 +45,9 @@ _FIXED = {
     "label": pa.string(),
 }
 _TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "double"}
+# Handed to the Parquet writer at once, which shape no byte: it makes two levels for each value on the way. Measured,
+# 8,192 x 768-d: 114 MiB and .05 s, all at once 136 MiB and .35 s
+_WRITTEN_ROWS = 512
 _LARGEST_WHOLE = 2**53  # Arrow refuses larger integers in a column of doubles
 _ERRORS = pa.schema(
     {"key": pa.int64(), "uri": pa.string(), "stage": pa.string(), "error": pa.string(), "message": pa.string()}
@@ -149,7 +152,7 @@ def write_shard(
 
 def write_rows(gallery: Path, number: int, table: pa.Table) -> TableFile:
     """Write a table that was read from shards, or parts of it, as shard `number` of the gallery folder."""
-    return write_table(gallery, shard_name(number), table.combine_chunks())
+    return write_table(gallery, shard_name(number), table)
 
 
 def write_errors(gallery: Path, errors: Sequence[ErrorRow], *, before: pa.Table | None = None) -> TableFile:
@@ -209,7 +212,7 @@ def write_table(gallery: Path, name: str, table: pa.Table) -> TableFile:
 def _write(table: pa.Table, to: Any) -> None:
     """One row group; every setting that shapes the bytes is stated, so that no later default changes a resumed one."""
     pq.write_table(
-        table,
+        pa.Table.from_batches(table.to_batches(_WRITTEN_ROWS), table.schema),
         to,
         row_group_size=max(1, table.num_rows),
         version="2.6",

@@ -87,6 +87,10 @@ class Encoder:
         """Prepared pictures, uint8 [N, card.height, card.width, card.channels] -> [N, D] float32."""
         return self._session.run(images)
 
+    def release_memory(self) -> None:
+        """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
+        self._session.release_memory()
+
     def prepare(self, image: Image) -> NDArray[np.uint8]:
         """One picture, decoded and resized to uint8 [card.height, card.width, card.channels]. Raises ImageError."""
         content = Path(image) if isinstance(image, (str, os.PathLike)) else image

@@ -83,6 +83,10 @@ class Session:
         for bucket in self.buckets:
             self._runner.run(np.zeros((bucket, *self._shape), np.uint8))
 
+    def release_memory(self) -> None:
+        """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
+        self._runner.release_memory()
+
     @property
     def _shape(self) -> tuple[int, int, int]:
         return self.card.height, self.card.width, self.card.channels

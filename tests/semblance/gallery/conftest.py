@@ -37,6 +37,8 @@ class BlockMeans:
         blocks = images.reshape(-1, 4, 2, 4, 2).astype(np.float32)
         return blocks.mean(axis=(2, 4)).reshape(-1, 16)
 
+    def release_memory(self) -> None: ...
+
 
 @dataclass
 class Items:

@@ -37,6 +37,8 @@ class Means:
         found[:, 1] = len(images)
         return found
 
+    def release_memory(self) -> None: ...
+
 
 def prepared(item: int) -> Prepared:
     """Every fifth item is unusable, every seventh known; the others are pictures of one colour."""

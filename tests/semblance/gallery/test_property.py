@@ -58,6 +58,8 @@ class Pixels:
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return images.reshape(len(images), -1).astype(np.float32) - 3
 
+    def release_memory(self) -> None: ...
+
 
 # What a gallery must answer, worked out in Python -----------------------------------------------------------------
 

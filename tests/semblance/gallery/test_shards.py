@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from semblance.gallery.shards import (
     read_columns,
     vector_problem,
     write_errors,
+    write_rows,
     write_shard,
 )
 
@@ -64,6 +66,16 @@ def test_the_same_rows_give_the_same_bytes_in_one_row_group(folder: Path) -> Non
     again = write_shard(folder, 1, rows(300), vectors(300), columns=COLUMNS)
     assert first.sha256 == again.sha256
     assert pq.read_metadata(folder / first.file).num_row_groups == 1
+
+
+@pytest.mark.parametrize("pieces", [[1300], [1, 700, 0, 599], [512, 512, 276]])
+def test_the_bytes_do_not_depend_on_how_rows_lie_in_memory(folder: Path, pieces: list[int]) -> None:
+    written = write_shard(folder, 0, rows(1300), vectors(1300), columns=COLUMNS)
+    table = MappedTable(folder / written.file, written)
+    whole = table.columns(table.names)
+    ends = np.cumsum(pieces)
+    cut = pa.concat_tables([whole.slice(end - num, num) for end, num in zip(ends, pieces, strict=True)])
+    assert write_rows(folder, 1, cut).sha256 == written.sha256
 
 
 def test_any_parquet_reader_sees_plain_types(folder: Path) -> None:

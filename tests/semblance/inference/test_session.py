@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -55,6 +57,36 @@ def test_an_embedding_does_not_depend_on_its_batch_mates(tiny_model: Any) -> Non
     images = random_images(13)
     alone = np.concatenate([session.run(images[row : row + 1]) for row in range(13)])
     np.testing.assert_allclose(session.run(images), alone, rtol=1e-5, atol=1e-5)
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+from pathlib import Path
+import numpy as np
+from semblance.inference.session import Session
+
+def held():
+    return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0]) // 1024
+
+session = Session(Path(sys.argv[1]), threads=1, max_batch=512)
+images = np.random.default_rng(0).integers(0, 256, (512, 256, 256, 1), dtype=np.uint8)
+before = held()
+expected = session.run(images)
+kept = held() - before
+session.release_memory()
+print(kept, held() - before, np.array_equal(session.run(images), expected))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what a process holds")
+def test_memory_of_large_batches_is_given_back(tiny_model_maker: Any) -> None:
+    model = tiny_model_maker("wide", height=256, width=256)  # 128 MiB of floats in a batch of 512
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(model.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    kept, left, is_equal = done.stdout.split()
+    assert int(kept) > 64, "nothing was kept: this test shows nothing"
+    assert int(left) < 32
+    assert is_equal == "True"
 
 
 def test_many_threads_share_one_session(tiny_model: Any) -> None:

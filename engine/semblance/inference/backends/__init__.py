@@ -28,6 +28,9 @@ class Runner(Protocol):
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, H, W, C] uint8, C-contiguous -> [N, D] float32. Safe to call from several threads."""
 
+    def release_memory(self) -> None:
+        """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
+
 
 def names() -> list[str]:
     """Every backend that can be asked for, `auto` first."""
