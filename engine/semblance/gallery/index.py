@@ -130,25 +130,25 @@ class VectorIndex:
         from usearch.index import Index
 
         if not path.is_file():
-            raise GalleryError(f"index {path} is missing; restore it from a copy, or embed again")
+            raise GalleryError(f"index {path} is missing; restore it from a copy, or build it anew")
         try:
             if (found := sha256_of(path)) != sha256:
                 raise GalleryError(
                     f"index {path} is damaged: its sha256 begins {found[:12]}, the manifest says {sha256[:12]}; "
-                    "restore it from a copy, or embed again"
+                    "restore it from a copy, or build it anew"
                 )
             index = Index.restore(path, view=mmap, expansion_add=expansion_add, expansion_search=expansion_search)
         except (OSError, RuntimeError, ValueError) as error:  # a writer may have taken it away meanwhile
             raise GalleryError(
-                f"index {path} cannot be read ({error}); restore it from a copy, or embed again"
+                f"index {path} cannot be read ({error}); restore it from a copy, or build it anew"
             ) from error
         if index is None:
-            raise GalleryError(f"index {path} is no USearch file; restore it from a copy, or embed again")
+            raise GalleryError(f"index {path} is no USearch file; restore it from a copy, or build it anew")
         opened = cls(index, metric, path if mmap else None)
         library: Any = index
         kind = str(library.metric_kind.name).lower()
         if kind != _inside(metric, opened.dtype, opened.dimension):
-            raise GalleryError(f"index {path} compares by {kind}, which is no index of {metric}; embed again")
+            raise GalleryError(f"index {path} compares by {kind}, which is no index of {metric}; build it anew")
         opened._factor = factor if factor is not None and opened.dtype == "i8" else opened._found_factor()
         return opened
 

@@ -83,7 +83,7 @@ def test_candidates_are_what_a_search_finds(num_queries: int, dtype: str) -> Non
 @pytest.mark.parametrize(("built", "opened"), [("cos", "l2sq"), ("l2sq", "cos")])
 def test_a_file_of_another_metric_is_refused(tmp_path: Path, built: str, opened: str) -> None:
     written = VectorIndex.build(clustered(50), metric=built).save(tmp_path / "x.usearch")  # type: ignore[arg-type]
-    with pytest.raises(GalleryError, match=f"compares by .*, which is no index of {opened}; embed again"):
+    with pytest.raises(GalleryError, match=f"compares by .*, which is no index of {opened}; build it anew"):
         VectorIndex.open(tmp_path / "x.usearch", metric=opened, sha256=written.sha256)  # type: ignore[arg-type]
 
 
@@ -135,10 +135,10 @@ def test_one_flipped_byte_is_noticed(tmp_path: Path, where: int) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[where] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(GalleryError, match=r"damaged.*restore it from a copy, or embed again"):
+    with pytest.raises(GalleryError, match=r"damaged.*restore it from a copy, or build it anew"):
         VectorIndex.open(path, metric="cos", sha256=written.sha256)
     path.unlink()
-    with pytest.raises(GalleryError, match=r"missing.*restore it from a copy, or embed again"):
+    with pytest.raises(GalleryError, match=r"missing.*restore it from a copy, or build it anew"):
         VectorIndex.open(path, metric="cos", sha256=written.sha256)
 
 
