@@ -64,6 +64,12 @@ def caltech_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sift_pairs_dir() -> Path:
+    """Pairs of photographs of one thing, with where its points are in each."""
+    return _data_folder("sift-pairs")
+
+
+@pytest.fixture(scope="session")
 def originals_dir() -> Path:
     """The published model files."""
     return _data_folder("originals")

@@ -77,6 +77,11 @@ def single_threaded() -> None:
     cv2.setNumThreads(1)
 
 
+def said_by_opencv(error: cv2.error) -> str:
+    """What OpenCV says of an error, in one line, without where in its sources; `error.err` may be another thread's."""
+    return " ".join(str(error).split()).rpartition("error: ")[2]
+
+
 def _by_opencv(encoded: bytes, header: Header, name: str, factor: int) -> NDArray[np.generic]:
     is_rgb = False
     if header.alpha != "none":
@@ -93,8 +98,7 @@ def _by_opencv(encoded: bytes, header: Header, name: str, factor: int) -> NDArra
         with _quiet():
             pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
-        said = " ".join((error.err or str(error)).split())
-        raise ImageError(f"{name}: OpenCV refuses it ({said}); {EXPECTED_FILE}") from error
+        raise ImageError(f"{name}: OpenCV refuses it ({said_by_opencv(error)}); {EXPECTED_FILE}") from error
     if pixels is None:
         raise ImageError(
             f"{name}: damaged, cut short, or of a kind that OpenCV cannot read; {EXPECTED_FILE}; replace or remove it"

@@ -6,8 +6,10 @@ with its cause and remedy; nothing here ever falls back to another processor in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +49,22 @@ def bulk_streams(backend: str, threads: int) -> int:
 
 def load(model: Path, backend: str, *, threads: int) -> Runner:
     """The graph in `model`, on the backend of that name. Raises BackendError where it cannot run here."""
+    return ort.OrtRunner(model, ort.PROVIDERS[chosen(backend)], threads=threads)
+
+
+def chosen(backend: str) -> str:
+    """The name of the backend that is run where `backend` is asked for. Raises BackendError for an unknown one."""
     if backend not in names():
         raise BackendError(f"unknown backend {backend!r}; there are: {', '.join(names())}")
-    if backend == "auto":
-        backend = "cpu"  # the one row that runs wherever the package does; a faster one has to be asked for by name
-    return ort.OrtRunner(model, ort.PROVIDERS[backend], threads=threads)
+    # the one row that runs wherever the package does; a faster one has to be asked for by name
+    return "cpu" if backend == "auto" else backend
+
+
+def open_session(model: Path, backend: str, *, threads: int, options: Mapping[str, str] | None = None) -> Any:
+    """An ONNX Runtime session of a graph that is no embedding model, by the same rules: it runs on `backend` or raises.
+
+    `options` are its provider's, instead of those that embedding takes. Raises BackendError, RuntimeMissing,
+    ModelError.
+    """
+    row = ort.PROVIDERS[chosen(backend)]
+    return ort.open_session(model, row if options is None else replace(row, options=options), threads=threads)

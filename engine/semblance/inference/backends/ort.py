@@ -47,30 +47,10 @@ class OrtRunner:
 
     def __init__(self, model: Path, row: Provider, *, threads: int) -> None:
         """Load `model`; `threads` is the size of the intra-op pool. Raises BackendError, RuntimeMissing, ModelError."""
-        ort = onnxruntime()
-        if row.provider not in ort.get_available_providers():
-            raise BackendError(
-                f"backend {row.name!r} needs {row.provider}, which this onnxruntime {ort.__version__} does not have "
-                f"(it has {', '.join(ort.get_available_providers())}); "
-                f"uninstall {' and '.join(installed_wheels())}, then: {row.install}"
-            )
-        if row.name == "cuda":
-            ort.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # its warnings speak to developers of runtimes, not to our users
-        if row.name != "cpu":
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        try:
-            self._session = ort.InferenceSession(model, options, providers=[(row.provider, dict(row.options))])
-        except Exception as error:  # ONNX Runtime raises classes of its own, by failure, without a common base
-            raise _load_error(model, row, error) from error
-        if row.provider not in self._session.get_providers():
-            raise BackendError(f"backend {row.name!r} was asked for, and ONNX Runtime loaded {model} without it")
+        self._session = open_session(model, row, threads=threads)
         _check_signature(model, self._session)
         self._failures = _failures()
-        self.description = f"onnxruntime {ort.__version__}, {row.provider}, {threads} threads"
+        self.description = f"onnxruntime {onnxruntime().__version__}, {row.provider}, {threads} threads"
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, H, W, C] uint8 -> [N, D] float32. Raises BackendError where ONNX Runtime fails."""
@@ -91,6 +71,35 @@ class OrtRunner:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         (image,) = self._session.get_inputs()
         self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
+
+
+def open_session(model: Path, row: Provider, *, threads: int) -> Any:
+    """An `InferenceSession` of the graph in `model`, all of it on the provider of `row`, or an error that says why not.
+
+    `threads` is the size of the intra-op pool. Raises BackendError, RuntimeMissing, ModelError.
+    """
+    ort = onnxruntime()
+    if row.provider not in ort.get_available_providers():
+        raise BackendError(
+            f"backend {row.name!r} needs {row.provider}, which this onnxruntime {ort.__version__} does not have "
+            f"(it has {', '.join(ort.get_available_providers())}); "
+            f"uninstall {' and '.join(installed_wheels())}, then: {row.install}"
+        )
+    if row.name == "cuda":
+        ort.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings speak to developers of runtimes, not to our users
+    if row.name != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = ort.InferenceSession(model, options, providers=[(row.provider, dict(row.options))])
+    except Exception as error:  # ONNX Runtime raises classes of its own, by failure, without a common base
+        raise _load_error(model, row, error) from error
+    if row.provider not in session.get_providers():
+        raise BackendError(f"backend {row.name!r} was asked for, and ONNX Runtime loaded {model} without it")
+    return session
 
 
 def onnxruntime() -> ModuleType:

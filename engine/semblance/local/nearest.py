@@ -1,0 +1,288 @@
+"""The two nearest train descriptors of each query descriptor, exactly, in integers, set by set.
+
+In: query descriptors [M, 128] and sets of train descriptors, uint8. Out: for those pairs of a query and a set that the
+caller wants to know more of, the nearest one, and the squared distances of it and of the second-nearest.
+
+Squared distances of SIFT's bytes are integers below 2^23 (128 times 255^2), so a product of bytes gives them without
+any rounding: |a|^2 + |b|^2 - 2 a.b. A tile of queries against a tile of train descriptors is one run of a graph that
+gives the minima over groups of 16 scores, of which the two smallest leave it; a tile's scores never leave the cache.
+The second of these is no smaller than the second-nearest distance, so the caller can drop most pairs by it; only the
+others have the 16 distances of their best group computed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.inference import backends
+from semblance.local.descriptors import DIMENSION, Descriptors, DescriptorSets
+
+T = TypeVar("T")
+R = TypeVar("R")
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+NONE = 1 << 40  # the squared distance of what is not there
+
+_MEMBERS = 16  # scores under one minimum
+_FAR = np.float32(1 << 25)  # of a column that only fills a tile: above every score, and exact
+_NARROWEST = 2 * _MEMBERS  # columns of a part: two minima leave the graph
+_WIDTH_STEP = 64  # sets of about one size share a tile, at the price of some empty columns
+_SQUARED = 4096  # descriptors whose norms are computed together
+_INSIDE = 256  # pairs looked at one by one together: 512 kB of bytes, 2 MB of floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How much one run of a graph is given."""
+
+    rows: int
+    columns: int
+
+
+# Measured on two cores with 1 MB of second-level cache each, 4,000 x 4,000: rows x columns 512 x 1,024 8.8 ms, 256 x
+# 512 10.8, 2,000 x 4,000 11.1. A GPU has room for all of a tile's scores and pays for each start.
+_SHAPES = {"cpu": _Shape(512, 1024)}
+_GPU_SHAPE = _Shape(4096, 16384)
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Pairs of a query and a set, in no order, each [P]."""
+
+    row: Ints  # of the query
+    set: Ints
+    index: Ints  # of the nearest in its set; the lowest of equal ones
+    first: Ints  # squared distances of the nearest
+    second: Ints  # and of the second-nearest, NONE where there is none
+
+    def where(self, stays: Bools) -> Nearest:
+        """Those pairs that are True in `stays` [P]."""
+        return Nearest(self.row[stays], self.set[stays], self.index[stays], self.first[stays], self.second[stays])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Parts of sets, side by side, each as wide as the others."""
+
+    sets: Ints  # [I]
+    begins: Ints  # [I] of each part, among all descriptors
+    counts: Ints  # [I] descriptors of each part
+    width: int  # columns of each part, a multiple of _MEMBERS
+    columns: NDArray[np.int8]  # [I * width, 128] each byte less 128
+    bias: NDArray[np.float32]  # [I * width] squared norms
+
+    @property
+    def num_groups(self) -> int:
+        return self.width // _MEMBERS
+
+
+Keep = Callable[[Ints, Ints], Bools]  # squared distances [...]: the first, no less than the second -> which pairs stay
+
+
+class Searcher:
+    """A backend with a graph loaded, and threads to run it from."""
+
+    def __init__(self, backend: str, threads: int) -> None:
+        """`threads` run side by side on a CPU. Raises BackendError, RuntimeMissing."""
+        name = backends.chosen(backend)
+        graph = "bytes" if name == "cpu" else "floats"
+        self._shape = _SHAPES.get(name, _GPU_SHAPE)
+        # operands of 8 bits and sums below 2^24 stay whole in TF32
+        options = {"use_tf32": "1"} if name == "cuda" else None
+        self._session: Any = backends.open_session(graphs_folder() / f"{graph}.onnx", name, threads=1, options=options)
+        self._threads = threads if name == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="semblance-match")
+
+    def search(self, queries: Descriptors, train: DescriptorSets, keep: Keep) -> Nearest:
+        """What `keep` does not drop of all pairs of a query [M, 128] and a set with a descriptor or more."""
+        query_squares, train_squares = self._squares(queries), self._squares(train.descriptors)
+        # a score is |b|^2 - 2 a.(b - 128): add |a|^2, and take off what the 128 left in it
+        missing = query_squares - 256 * queries.sum(axis=1, dtype=np.int64)  # [M]
+        plans = _plans(train.counts, self._shape.columns)
+        units = self._all(lambda plan: [_tile(train, train_squares, parts) for parts in plan], plans)
+        rows = max(
+            1, min(self._shape.rows, -(-len(queries) // self._threads) if len(units) < self._threads else 1 << 30)
+        )
+        tasks = [(slice(start, start + rows), unit) for start in range(0, len(queries), rows) for unit in units]
+
+        def work(task: tuple[slice, list[_Tile]]) -> Nearest:
+            part, unit = task
+            return self._search_unit(queries, query_squares, missing, part, unit, train, train_squares, keep)
+
+        return _joined(self._all(work, tasks))
+
+    def _search_unit(
+        self,
+        queries: Descriptors,
+        query_squares: Ints,
+        missing: Ints,
+        part: slice,
+        unit: Sequence[_Tile],
+        train: DescriptorSets,
+        train_squares: Ints,
+        keep: Keep,
+    ) -> Nearest:
+        """Some queries against one tile of several sets, or against several tiles of one set."""
+        given = queries[part]
+        first, second, group = self._minima(given, unit[0], missing[part])  # [m, I]
+        at = np.zeros(first.shape, np.int64)
+        for number, tile in enumerate(unit[1:], start=1):  # parts of one set: I is 1
+            other_first, other_second, other_group = self._minima(given, tile, missing[part])
+            is_nearer = other_first < first
+            second = np.where(is_nearer, np.minimum(first, other_second), np.minimum(second, other_first))
+            first, group = np.where(is_nearer, other_first, first), np.where(is_nearer, other_group, group)
+            at = np.where(is_nearer, number, at)
+        row, column = np.nonzero(keep(first, second))
+        begins = np.stack([tile.begins for tile in unit])[at[row, column], column]
+        counts = np.stack([tile.counts for tile in unit])[at[row, column], column]
+        widths = np.array([tile.num_groups for tile in unit])[at[row, column]]
+        sets = unit[0].sets[column]
+        index, nearest, runner_up = _inside(
+            queries, query_squares, row + part.start, train, train_squares, begins, counts, widths, group[row, column]
+        )
+        index += begins - train.offsets[sets]
+        for tied in np.flatnonzero(second[row, column] == nearest):  # in another group, which may have a lower index
+            candidates = train[int(sets[tied])].astype(np.int64) - queries[row[tied] + part.start]
+            index[tied] = (candidates**2).sum(axis=1).argmin()
+        return Nearest(row + part.start, sets, index, nearest, np.minimum(runner_up, second[row, column]))
+
+    def _minima(self, given: Descriptors, tile: _Tile, missing: Ints) -> tuple[Ints, Ints, Ints]:
+        """Squared distances [m, I] of the two smallest group minima, and the group of the smallest."""
+        shape = np.array([0, len(tile.sets), _MEMBERS, tile.num_groups])
+        score, group = self._session.run(
+            ["score", "group"], {"a": given, "b": tile.columns, "bias": tile.bias, "shape": shape}
+        )
+        distances = score.astype(np.int64) + missing[:, None, None]
+        distances[score >= _FAR / 2] = NONE
+        return distances[..., 0], distances[..., 1], group[..., 0]
+
+    def _squares(self, descriptors: Descriptors) -> Ints:
+        """Squared norms [K]: sums of 128 integers below 2^24, which float32 adds exactly."""
+        return np.concatenate([np.empty(0, np.int64), *self._all(_squares, _pieces(descriptors))])
+
+    def _all(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """`work` of each item, in order, in threads where that pays."""
+        items = list(items)
+        if len(items) <= 1 or self._threads == 1:
+            return [work(item) for item in items]
+        return list(self._pool.map(work, items))
+
+
+@lru_cache(maxsize=8)
+def searcher(backend: str, threads: int) -> Searcher:
+    """The `Searcher` for these, made once: loading a graph takes longer than matching two pictures."""
+    return Searcher(backend, threads)
+
+
+def graphs_folder() -> Path:
+    """Where the graphs lie: inside the package."""
+    return Path(__file__).parent / "graphs"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Sets into tiles
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a tile is to hold."""
+
+    sets: Ints  # [I]
+    starts: Ints  # [I] in their sets
+    counts: Ints  # [I]
+    width: int
+
+
+def _plans(counts: Ints, columns: int) -> list[list[_Parts]]:
+    """Tiles of sets of `counts` [S] descriptors: several sets of one width to a tile, or one set to several tiles."""
+    plans = []
+    widths = np.where(counts <= _NARROWEST, _NARROWEST, -(-counts // _WIDTH_STEP) * _WIDTH_STEP)
+    for width in np.unique(widths[(counts > 0) & (counts <= columns)]).tolist():
+        sets = np.flatnonzero((widths == width) & (counts > 0))
+        at_once = max(1, columns // width)
+        for start in range(0, len(sets), at_once):
+            some = sets[start : start + at_once]
+            plans.append([_Parts(some, np.zeros(len(some), np.int64), counts[some], width)])
+    for number in np.flatnonzero(counts > columns).tolist():
+        count = int(counts[number])
+        size = -(-count // -(-count // columns))
+        width = -(-size // _MEMBERS) * _MEMBERS
+        plans.append(
+            [
+                _Parts(np.array([number]), np.array([start]), np.array([min(size, count - start)]), width)
+                for start in range(0, count, size)
+            ]
+        )
+    return plans
+
+
+def _tile(train: DescriptorSets, squares: Ints, parts: _Parts) -> _Tile:
+    begins = train.offsets[parts.sets] + parts.starts
+    columns = np.zeros((len(parts.sets), parts.width, DIMENSION), np.int8)
+    bias = np.full((len(parts.sets), parts.width), _FAR, np.float32)
+    for number, (begin, count) in enumerate(zip(begins.tolist(), parts.counts.tolist(), strict=True)):
+        # less 128, as signed bytes, is the highest bit turned over
+        np.bitwise_xor(
+            train.descriptors[begin : begin + count], np.uint8(128), out=columns[number, :count].view(np.uint8)
+        )
+        bias[number, :count] = squares[begin : begin + count]
+    return _Tile(parts.sets, begins, parts.counts, parts.width, columns.reshape(-1, DIMENSION), bias.reshape(-1))
+
+
+def _pieces(descriptors: Descriptors) -> list[Descriptors]:
+    return [descriptors[start : start + _SQUARED] for start in range(0, len(descriptors), _SQUARED)]
+
+
+def _squares(descriptors: Descriptors) -> Ints:
+    floats = descriptors.astype(np.float32)
+    squares: Ints = np.einsum("kd,kd->k", floats, floats).astype(np.int64)
+    return squares
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Pairs, one by one
+
+
+def _inside(
+    queries: Descriptors,
+    query_squares: Ints,
+    row: Ints,
+    train: DescriptorSets,
+    train_squares: Ints,
+    begins: Ints,
+    counts: Ints,
+    num_groups: Ints,
+    group: Ints,
+) -> tuple[Ints, Ints, Ints]:
+    """Of each pair's group: the nearest, counted from `begins`, and the two smallest squared distances, [P] each."""
+    index, first, second = (np.empty(len(row), np.int64) for _ in range(3))
+    for start in range(0, len(row), _INSIDE):
+        part = slice(start, start + _INSIDE)
+        member = group[part, None] + num_groups[part, None] * np.arange(_MEMBERS)  # [p, 16]
+        is_there = member < counts[part, None]
+        at = begins[part, None] + np.where(is_there, member, 0)
+        query = queries[row[part]].astype(np.float32)
+        # each product is an integer below 2^24, so float32 is exact
+        products = np.einsum("pmd,pd->pm", train.descriptors[at].astype(np.float32), query).astype(np.int64)
+        distances = query_squares[row[part], None] + train_squares[at] - 2 * products
+        distances[~is_there] = NONE
+        nearest = distances.argmin(axis=1)
+        index[part] = member[np.arange(len(member)), nearest]
+        first[part], second[part] = np.partition(distances, 1, axis=1)[:, :2].T
+    return index, first, second
+
+
+def _joined(found: Sequence[Nearest]) -> Nearest:
+    def all_of(name: str) -> Ints:
+        return np.concatenate([np.empty(0, np.int64), *(getattr(each, name) for each in found)])
+
+    return Nearest(all_of("row"), all_of("set"), all_of("index"), all_of("first"), all_of("second"))
