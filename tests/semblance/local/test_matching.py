@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from semblance.errors import BackendError, InputError
+from semblance.local import matching, nearest
 from semblance.local.descriptors import DescriptorSets
 from semblance.local.matching import SetMatches, match, match_one_to_many, match_sets, score, scores
 from semblance.local.sift import SiftOptions, extract
@@ -162,25 +163,21 @@ def test_the_farthest_descriptors() -> None:
 
 
 @pytest.mark.parametrize("mutual", [False, True])
-def test_the_graph_for_gpus_gives_the_same(mutual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from semblance.local import matching, nearest
-
-    class OnFloats(nearest.Searcher):
-        def __init__(self) -> None:
-            super().__init__("cpu", 2)
-            from semblance.inference import backends
-
-            self._session = backends.open_session(nearest.graphs_folder() / "floats.onnx", "cpu", threads=1)
-            self._shape = nearest._GPU_SHAPE
-
+def test_floats_stand_in_for_bytes_that_a_processor_cuts_off(mutual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same graph as on a GPU, and there with its larger tiles."""
     queries = [sift_like(num, num) for num in (3, 300)]
     train = [related(queries[1], num, num) for num in (*COUNTS, 900, 1500)]
     train.append(np.full((40, 128), 255, np.uint8))
     expected = match_sets(queries, train, ratio=0.8, mutual=mutual)
-    monkeypatch.setattr(matching, "searcher", lambda *_: OnFloats())
-    found = match_sets(queries, train, ratio=0.8, mutual=mutual)
-    assert_same(found, expected)
-    assert len(found) > 100
+    assert len(expected) > 100
+    assert nearest._is_exact(nearest.searcher("cpu", 2)._session), "bytes were not used: this test shows nothing"
+    monkeypatch.setattr(nearest, "_is_exact", lambda _: False)
+    for shape in (nearest._SHAPES["cpu"], nearest._GPU_SHAPE):
+        monkeypatch.setitem(nearest._SHAPES, "cpu", shape)
+        by_floats = nearest.Searcher("cpu", 2)
+        assert "floats" in by_floats._session.get_modelmeta().graph_name
+        monkeypatch.setattr(matching, "searcher", lambda *_, by_floats=by_floats: by_floats)
+        assert_same(match_sets(queries, train, ratio=0.8, mutual=mutual), expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -246,10 +243,10 @@ def by_opencv(a: Descriptors, b: Descriptors, numerator: int, denominator: int) 
     if len(a) == 0 or len(b) < 2:
         return []
     found = []
-    for nearest, second in cv2.BFMatcher().knnMatch(a.astype(np.float32), b.astype(np.float32), k=2):
-        first, other = round(nearest.distance**2), round(second.distance**2)
+    for best, second in cv2.BFMatcher().knnMatch(a.astype(np.float32), b.astype(np.float32), k=2):
+        first, other = round(best.distance**2), round(second.distance**2)
         if denominator**2 * first < numerator**2 * other:
-            found.append((nearest.queryIdx, nearest.trainIdx, first))
+            found.append((best.queryIdx, best.trainIdx, first))
     return found
 
 
