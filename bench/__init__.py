@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 def photographs(count: int) -> list[bytes]:
@@ -17,6 +22,19 @@ def photographs(count: int) -> list[bytes]:
             "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
         )
     return [encoded for _, encoded in encoded_photographs(archive, count)]
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """What figures were measured on, with the versions of Python and `packages`."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return {
+        "processor": model or platform.processor(),
+        "num_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+    }
 
 
 @contextmanager

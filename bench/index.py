@@ -18,11 +18,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib.metadata
 import json
 import multiprocessing
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -38,7 +35,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import mistakes_in_one_line
+from bench import machine, mistakes_in_one_line
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -49,6 +46,7 @@ M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 64
 CENTRES = 1000
 NOISE = 0.5
 SINGLE_CALLS = 50  # of one query each, per round
+PACKAGES = ("usearch", "faiss-cpu", "hnswlib", "numpy")
 
 
 def clustered(num: int, dimension: int, *, seed: int) -> Vectors:
@@ -331,20 +329,6 @@ def show(figures: dict[str, Any], title: str) -> None:
     Console(width=110).print(table)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on, with the versions that took part."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-    packages = ("usearch", "faiss-cpu", "hnswlib", "numpy")
-    return {
-        "processor": model or platform.processor(),
-        "num_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": platform.platform(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-    }
-
-
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__.partition("\n")[0])
@@ -358,7 +342,7 @@ def main() -> None:
     rows, dimension = options.rows, options.dimension
     if min(dimension, options.queries, options.rounds, options.threads) < 1 or rows < K:
         parser.error(f"--rows must be at least {K}, the other numbers at least 1")
-    described = machine()  # before the measurement, whose own load it must not show
+    described = machine(*PACKAGES)  # before the measurement, whose own load it must not show
     with mistakes_in_one_line():
         vectors = clustered(rows, dimension, seed=0)
         queries = clustered(options.queries, dimension, seed=1)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import mistakes_in_one_line
-from bench.index import K, clustered, machine, own_bytes, recall
+from bench import machine, mistakes_in_one_line
+from bench.index import PACKAGES, K, clustered, own_bytes, recall
 from semblance.card import ModelCard
 from semblance.gallery.build import build
 from semblance.gallery.exact import search_exact
@@ -113,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.rows < 10 * K or given.dimension < 1 or given.threads < 1:
         parser.error(f"--rows must be at least {10 * K}, the other numbers at least 1")
-    described = machine()
+    described = machine(*PACKAGES)
     with mistakes_in_one_line(), tempfile.TemporaryDirectory() as folder:
         result = live(Path(folder), given.rows, given.dimension, threads=given.threads)
     table = Table("step", title=f"{given.rows:,} x {given.dimension}-d, index {result['dtype']}")

@@ -13,11 +13,8 @@ stdout is one JSON document.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import multiprocessing
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,12 +30,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import mistakes_in_one_line
+from bench import machine, mistakes_in_one_line
 
 Images = NDArray[np.uint8]
 Embed = Callable[[Images], NDArray[np.float32]]
 
 _ROUND_S = 0.05  # of one contender's turn, so that a neighbour's burst cannot fall upon one of them alone
+PACKAGES = ("tensorflow", "keras", "onnxruntime", "tf2onnx", "onnx", "numpy")
 _MIN_ROUNDS = 5
 
 
@@ -226,20 +224,6 @@ def show(rows: list[dict[str, Any]], threads: int) -> None:
     Console(width=110).print(table)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on, with the versions that took part."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-    packages = ("tensorflow", "keras", "onnxruntime", "tf2onnx", "onnx", "numpy")
-    return {
-        "processor": model or platform.processor(),
-        "num_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": platform.platform(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-    }
-
-
 def main() -> None:
     """Measure the models named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.vs_tensorflow", description=__doc__.partition("\n")[0])
@@ -253,7 +237,7 @@ def main() -> None:
         parser.error("--batches and --threads must be at least 1")
     from models.base import find  # here and not above: contenders import this file as well
 
-    described = machine()  # before the measurement, whose own load it must not show
+    described = machine(*PACKAGES)  # before the measurement, whose own load it must not show
     rows = []
     with mistakes_in_one_line():
         for model in options.models:

@@ -2,19 +2,19 @@
 
     python -m export.products
 
-Two compare descriptors. Both take query descriptors `a` uint8 [M, 128], train descriptors `b` int8 [N, 128] (each byte less 128), their squared
-norms `bias` float32 [N] and how the N columns are cut, `shape` int64 [4] = 0, sets, members, groups. For each query and
-set they give the two smallest of the group minima and which groups these are: `score` float32 and `group` int64
-[M, sets, 2]. A score is |b|^2 - 2 a.(b - 128), which is the squared distance less what is the same for all b. Every
-number on the way is an integer below 2^24, so float32 is exact. `group` g holds the columns g, G + g, 2 G + g, ... of
-its set: so the minima are taken over whole rows of memory at a time.
+Two compare descriptors. Both take query descriptors `a` uint8 [M, 128], train descriptors `b` int8 [N, 128] (each byte
+less 128), their squared norms `bias` float32 [N] and how the N columns are cut, `shape` int64 [4] = 0, sets, members,
+groups. For each query and set they give the two smallest of the group minima and which groups these are: `score`
+float32 and `group` int64 [M, sets, 2]. A score is |b|^2 - 2 a.(b - 128), which is the squared distance less what is the
+same for all b. Every number on the way is an integer below 2^24, so float32 is exact. Group g holds the columns g,
+G + g, 2 G + g, ... of its set: so the minima are taken over whole rows of memory at a time.
 
     bytes.onnx    CPUs: one integer product whose results are scaled and shifted while they are in registers
     floats.onnx   GPUs: a float32 product, exact under TF32 too, since operands below 2^8 fit its 10 bits
 
 One gives exact search its scores: `scores` float32 [M, N] = (a - 128) . b * scale + bias, of `a` uint8 [M, D], `b` int8
-[N, D], `scale` and `bias` float32 [N], and their `minima` [M, groups] over groups as above, cut by `shape` = 0, members,
-groups.
+[N, D], `scale` and `bias` float32 [N], and their `minima` [M, groups] over groups as above, cut by `shape` = 0, members
+and groups.
 
     codes.onnx
 """

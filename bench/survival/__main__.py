@@ -64,6 +64,7 @@ def main() -> None:
     for each in (killing, damaging):
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--pictures", type=int, default=90, help="in the source (default 90)")
+        each.add_argument("--sift", action="store_true", help="a gallery that has keypoints too")
     given = parser.parse_args()
     if given.pictures < 45:
         parser.error("--pictures must be at least 45, or there are too few shards to tell anything")
@@ -71,18 +72,25 @@ def main() -> None:
         parser.error("--runs and --flips must be at least 1")
     with mistakes_in_one_line():
         if given.test == "damage":
-            result = damage(num_flips=given.flips, seed=given.seed, num_pictures=given.pictures)
+            result = damage(num_flips=given.flips, seed=given.seed, num_pictures=given.pictures, has_sift=given.sift)
             show_damage(result)
             is_well = not result["problems"]
         else:
             commands = COMMANDS if given.command == "all" else (given.command,)
             results = [
-                kill(command, num_runs=given.runs, seed=given.seed, num_pictures=given.pictures) for command in commands
+                kill(
+                    command,
+                    num_runs=given.runs,
+                    seed=given.seed,
+                    num_pictures=given.pictures,
+                    has_sift=given.sift,
+                )
+                for command in commands
             ]
             show_kills(results)
             is_well = not any(each["problems"] or each["unflushed"] for each in results)
             result = {"commands": results}
-    print(json.dumps({"test": given.test, "seed": given.seed, "is_well": is_well, **result}))
+    print(json.dumps({"test": given.test, "seed": given.seed, "has_sift": given.sift, "is_well": is_well, **result}))
     raise SystemExit(not is_well)
 
 

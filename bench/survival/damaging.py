@@ -121,12 +121,12 @@ def _said(ask: Callable[[Path, Queries], Any], gallery: Path, queries: Queries, 
         return f"{type(error).__name__}: {error}"
 
 
-def damage(*, num_flips: int, seed: int, num_pictures: int = 90) -> dict[str, Any]:
+def damage(*, num_flips: int, seed: int, num_pictures: int = 90, has_sift: bool = False) -> dict[str, Any]:
     """Damage a gallery in `num_flips` places, and lose each of its files in every way; what it said to that."""
     rng, start = np.random.default_rng(seed), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
-        whole = make_gallery(scratch, find_pictures(num_pictures))
+        whole = make_gallery(scratch, find_pictures(num_pictures), has_sift=has_sift)
         sizes = {name: len(content) for name, content in tree(whole).items() if content is not None}
         queries = VectorGallery.open(whole).vectors[:5]
         copy = scratch / "copy"

@@ -19,19 +19,28 @@ from semblance.gallery.near_duplicates import near_duplicates
 from semblance.gallery.shards import Row
 from semblance.gallery.writer import GalleryWriter
 from semblance.inference.encoder import Encoder
+from semblance.local.sift import SiftOptions
 from semblance.search import Gallery
 
 SHARD_ROWS = 16  # small ones, so that there are several commits
+MAX_KEYPOINTS = 40  # of a picture, in a gallery with SIFT
 
 Tree = dict[str, bytes | None]  # None: a folder
 Queries = NDArray[np.float32]
 
 
-def make_gallery(folder: Path, pictures: Sequence[Encoded]) -> Path:
-    """Two sources, errors, removed rows, an index that covers removed ones and lacks younger ones."""
+def make_gallery(folder: Path, pictures: Sequence[Encoded], *, has_sift: bool = False) -> Path:
+    """Two sources, errors, removed rows, an index that covers removed ones and lacks younger ones; with SIFT or not."""
     path = folder / "gallery"
     first, second = write_list(folder / "first", pictures[0::2]), write_folder(folder / "second", pictures[1::2])
-    gallery = Gallery.build(first, Encoder.load("siamese"), path, shard_rows=SHARD_ROWS, deterministic=True)
+    gallery = Gallery.build(
+        first,
+        Encoder.load("siamese"),
+        path,
+        shard_rows=SHARD_ROWS,
+        deterministic=True,
+        sift=SiftOptions(max_keypoints=MAX_KEYPOINTS) if has_sift else None,
+    )
     gallery.add(second)
     gallery.remove(where="key % 7 = 1")
     vectors = gallery.vectors.vectors[:3] + np.float32(1e-4)
@@ -68,6 +77,14 @@ def _by_key(path: Path, queries: Queries) -> Any:
     return gallery.vectors_of(gallery.keys[::5]).tolist()
 
 
+def _keypoints(path: Path, queries: Queries) -> Any:
+    gallery = VectorGallery.open(path)
+    if gallery.keypoints is None:
+        return None
+    found = gallery.keypoints.keypoints(np.arange(len(gallery.all_rows)))
+    return [np.asarray(getattr(found, name)).tobytes() for name in found.__dataclass_fields__]
+
+
 def _duplicates(path: Path, queries: Queries) -> Any:
     found = near_duplicates(VectorGallery.open(path), 0.01)
     return {name: np.asarray(getattr(found, name)).tolist() for name in found.__dataclass_fields__}
@@ -89,5 +106,6 @@ ASKED: dict[str, Callable[[Path, Queries], Any]] = {
     "uris": lambda path, queries: VectorGallery.open(path).uris,
     "labels": lambda path, queries: VectorGallery.open(path).labels,
     "duplicates": _duplicates,
+    "keypoints": _keypoints,
     "writer": _writer,
 }

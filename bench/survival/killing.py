@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.survival.gallery import ASKED, SHARD_ROWS, Queries, Tree, differences, make_gallery, tree
+from bench.survival.gallery import ASKED, MAX_KEYPOINTS, SHARD_ROWS, Queries, Tree, differences, make_gallery, tree
 from bench.survival.moments import HOWS, Delay, aimed, stage_left, stage_of, stages, timed, unflushed
 from bench.survival.pictures import Encoded, find_pictures, write_folder
 from bench.survival.watch import Moment, Step, read_steps
@@ -82,15 +82,17 @@ class Run:
     identical: dict[str, bool] = field(default_factory=dict)  # by kind of file
 
 
-def make_change(command: str, scratch: Path, pictures: Sequence[Encoded]) -> Change:
+def make_change(command: str, scratch: Path, pictures: Sequence[Encoded], *, has_sift: bool = False) -> Change:
     """The command with the sources and the gallery that it needs, in the folder `scratch`."""
     gallery = scratch / "killed"
     if command == "embed":
         source = write_folder(scratch / "pictures", pictures)
-        options = ("--deterministic", "--shard-rows", str(SHARD_ROWS), "--threads", "1")
+        options: tuple[str, ...] = ("--deterministic", "--shard-rows", str(SHARD_ROWS), "--threads", "1")
+        if has_sift:
+            options += ("--sift", "--max-keypoints", str(MAX_KEYPOINTS))
         return Change(("embed", str(source), "--out", str(gallery), *options), gallery, None)
     num_before = len(pictures) * 2 // 3
-    before = make_gallery(scratch, pictures[:num_before])
+    before = make_gallery(scratch, pictures[:num_before], has_sift=has_sift)
     arguments: tuple[str, ...] = (command, str(gallery))
     if command == "add":
         arguments += (str(write_folder(scratch / "more", pictures[num_before:])), "--threads", "1")
@@ -254,7 +256,7 @@ def compare(run: Run, gallery: Path, expected: Tree, undisturbed: Undisturbed) -
     """Write into `run` how the gallery differs from what the undisturbed command left."""
     found = tree(gallery)
     run.problems += differences(found, expected)
-    for kind in ("shard", "errors", "removed", "index", "manifest"):
+    for kind in ("shard", "sift", "errors", "removed", "index", "manifest"):
         names = {name for name in {*found, *expected} if stage_of(name) == kind}
         if names:
             run.identical[kind] = all(name in found and found[name] == expected.get(name) for name in names)
@@ -266,13 +268,19 @@ def compare(run: Run, gallery: Path, expected: Tree, undisturbed: Undisturbed) -
 
 
 def kill(
-    command: str, *, num_runs: int, seed: int, num_pictures: int = 90, max_kills: int = MAX_KILLS
+    command: str,
+    *,
+    num_runs: int,
+    seed: int,
+    num_pictures: int = 90,
+    max_kills: int = MAX_KILLS,
+    has_sift: bool = False,
 ) -> dict[str, Any]:
     """Kill one command `num_runs` times; what was hit, and what is not as it must be."""
     rng, start = np.random.default_rng(seed), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
-        change = make_change(command, scratch, find_pictures(num_pictures))
+        change = make_change(command, scratch, find_pictures(num_pictures), has_sift=has_sift)
         undisturbed = observe(change, scratch, times=max_kills + 1)
         num_timed = num_runs // 2 if command == "embed" else 0
         firsts: list[Moment | Delay] = [*aimed(undisturbed.steps, num_runs - num_timed, rng)]

@@ -17,7 +17,14 @@ from bench.survival.watch import How, Moment, Step, flushes_file, step_name
 
 HOWS: tuple[How, ...] = get_args(How)
 
-_STAGES = {"shards": "shard", "index": "index", "errors.parquet": "errors", "manifest.json": "manifest", "lock": "lock"}
+_STAGES = {
+    "shards": "shard",
+    "sift": "sift",
+    "index": "index",
+    "errors.parquet": "errors",
+    "manifest.json": "manifest",
+    "lock": "lock",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ class Delay:
 
 
 def stages(steps: Sequence[Step]) -> list[str]:
-    """What each step is a part of: lock, shard, errors, removed, manifest, index, tidy, or folder.
+    """What each step is a part of: lock, shard, sift, errors, removed, manifest, index, tidy, or folder.
 
     Flushing the gallery's own folder belongs to the file that was put there before.
     """

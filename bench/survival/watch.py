@@ -113,7 +113,7 @@ class Watch:
 
 def flushes_file(operation: str, name: str) -> bool:
     """Whether a step flushes a file, of which a loss of power before it would take a part."""
-    return operation == "fsync" and name not in (".", "shards", "index")
+    return operation == "fsync" and name not in (".", "shards", "sift", "index")
 
 
 def step_name(gallery: Path, path: Path) -> str | None:

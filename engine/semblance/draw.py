@@ -7,25 +7,20 @@ and wrong are told by a tick or a cross as well as by colour, for those who cann
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.draw_text import FAINT, INK, Color, put_text, shorten, text_width
 from semblance.errors import ImageError, InputError, SemblanceError
 from semblance.files import write_whole
 
-Color = tuple[int, int, int]
-
 _WHITE: Color = (255, 255, 255)
-_INK: Color = (33, 37, 41)
-_FAINT: Color = (120, 126, 132)
 _RULE: Color = (226, 229, 232)
 _MAT: Color = (243, 244, 246)  # behind a picture that does not fill its square
 RIGHT: Color = (22, 140, 84)
@@ -35,7 +30,6 @@ _MARGIN, _GAP, _QUERY_GAP, _ROW_GAP = 26, 16, 44, 20
 _CAPTION_PX, _HEADER_PX, _TITLE_PX = 14, 13, 22
 _MAX_TITLE_PX = 720  # a title may widen a narrow sheet as far as this
 _LINE_PX = 19  # from one line of a caption to the next
-_KEPT_AT_THE_END = 7  # characters: a distance or a file's suffix survives shortening
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +56,17 @@ def contact_sheet(rows: Sequence[Row], *, title: str = "", cell_px: int = 140) -
         raise InputError(f"cell_px must be at least 32, is {cell_px}")
     plan = _Plan.of(rows, title, cell_px)
     sheet = np.full((plan.height, plan.width, 3), 255, np.uint8)
-    title = _shorten(title, plan.width - 2 * _MARGIN, _TITLE_PX, weight=600)
-    _text(sheet, title, _MARGIN, _MARGIN, _TITLE_PX, _INK, weight=600)
+    title = shorten(title, plan.width - 2 * _MARGIN, _TITLE_PX, weight=600)
+    put_text(sheet, title, _MARGIN, _MARGIN, _TITLE_PX, INK, weight=600)
     if not rows:
-        _text(sheet, "nothing to show", _MARGIN, plan.top, _CAPTION_PX, _FAINT)
+        put_text(sheet, "nothing to show", _MARGIN, plan.top, _CAPTION_PX, FAINT)
     elif plan.num_neighbours:
         _header(sheet, plan)
     for which, (query, neighbours) in enumerate(rows):
         y = plan.row_y(which)
         if which:
             cv2.line(sheet, (_MARGIN, y - _ROW_GAP // 2), (plan.width - _MARGIN, y - _ROW_GAP // 2), _RULE, 1)
-        _cell(sheet, query, plan.left, y, cell_px, frame=_INK)
+        _cell(sheet, query, plan.left, y, cell_px, frame=INK)
         for rank, neighbour in enumerate(neighbours):
             frame = {True: RIGHT, False: WRONG, None: _RULE}[neighbour.is_right]
             _cell(sheet, neighbour, plan.neighbour_x(rank), y, cell_px, frame=frame)
@@ -85,7 +79,7 @@ def save_png(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     Raises ImageError for another array, SemblanceError where it cannot be written.
     """
     path = Path(path)
-    rgb = _rgb(image)
+    rgb = as_rgb(image)
     encoded = cv2.imencode(".png", rgb[:, :, ::-1] if image.shape[2:] == (3,) else rgb[:, :, 0])[1]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +114,7 @@ class _Plan:
             cell_px=cell_px,
             left=_MARGIN,
             top=_MARGIN + (_TITLE_PX + 18 if title else 0),
-            min_width=2 * _MARGIN + max(120, min(_MAX_TITLE_PX, _text_width(title, _TITLE_PX, weight=600))),
+            min_width=2 * _MARGIN + max(120, min(_MAX_TITLE_PX, text_width(title, _TITLE_PX, weight=600))),
         )
 
     @property
@@ -141,9 +135,9 @@ class _Plan:
 
 
 def _header(sheet: NDArray[np.uint8], plan: _Plan) -> None:
-    _text(sheet, "Query", plan.left, plan.top, _HEADER_PX, _FAINT)
+    put_text(sheet, "Query", plan.left, plan.top, _HEADER_PX, FAINT)
     for rank in range(plan.num_neighbours):
-        _text(sheet, str(rank + 1), plan.neighbour_x(rank), plan.top, _HEADER_PX, _FAINT)
+        put_text(sheet, str(rank + 1), plan.neighbour_x(rank), plan.top, _HEADER_PX, FAINT)
     x = plan.neighbour_x(0) - _QUERY_GAP // 2
     cv2.line(sheet, (x, plan.top), (x, plan.height - _MARGIN), _RULE, 2)
 
@@ -156,16 +150,16 @@ def _cell(sheet: NDArray[np.uint8], cell: Cell, x: int, y: int, size: int, *, fr
     width = 1 if frame == _RULE else 3
     cv2.rectangle(sheet, (x - width, y - width), (x + size - 1 + width, y + size - 1 + width), frame, cv2.FILLED)
     cv2.rectangle(sheet, (x, y), (x + size - 1, y + size - 1), _MAT, cv2.FILLED)
-    picture = _fit(_rgb(cell.image), size)
+    picture = _fit(as_rgb(cell.image), size)
     top, left = y + (size - picture.shape[0]) // 2, x + (size - picture.shape[1]) // 2
     sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     if cell.is_right is not None:
         _mark(sheet, x + size - 2, y + 2, is_right=cell.is_right)
-    _text(sheet, _shorten(cell.caption, size, _CAPTION_PX), x, y + size + 9, _CAPTION_PX, _INK)
-    _text(sheet, _shorten(cell.detail, size, _CAPTION_PX), x, y + size + 9 + _LINE_PX, _CAPTION_PX, _FAINT)
+    put_text(sheet, shorten(cell.caption, size, _CAPTION_PX), x, y + size + 9, _CAPTION_PX, INK)
+    put_text(sheet, shorten(cell.detail, size, _CAPTION_PX), x, y + size + 9 + _LINE_PX, _CAPTION_PX, FAINT)
 
 
-def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [H, W], [H, W, 1] or [H, W, 3] -> [H, W, 3]."""
     shape = image.shape
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0 or shape[2:] not in ((), (1,), (3,)):
@@ -195,47 +189,3 @@ def _mark(sheet: NDArray[np.uint8], x: int, y: int, *, is_right: bool) -> None:
     for stroke in tick if is_right else cross:
         points = np.array([(x + dx, y + dy) for dx, dy in stroke], np.int32)
         cv2.polylines(sheet, [points], False, _WHITE, 2, cv2.LINE_AA)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Text: OpenCV 5 brings a TrueType font, OpenCV 4 only stroked ASCII letters
-
-
-@functools.cache
-def _font() -> Any:
-    """OpenCV 5's own sans serif, or None."""
-    return cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
-
-
-def _text(
-    sheet: NDArray[np.uint8], text: str, x: int, y: int, size_px: int, color: Color, *, weight: int = 400
-) -> None:
-    """One line with its top left at (x, y)."""
-    if not text:
-        return
-    origin = (x, y + round(size_px * 0.8))
-    if (font := _font()) is not None:
-        cv2.putText(sheet, text, origin, color, font, size_px, weight)
-    else:
-        thickness = 2 if weight > 500 else 1
-        cv2.putText(sheet, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size_px / 33, color, thickness, cv2.LINE_AA)
-
-
-def _text_width(text: str, size_px: int, *, weight: int = 400) -> int:
-    if (font := _font()) is not None:
-        return int(cv2.getTextSize((0, 0), text, (0, 0), font, size_px, weight)[2])
-    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size_px / 33, 2 if weight > 500 else 1)[0][0])
-
-
-def _shorten(text: str, width: int, size_px: int, *, weight: int = 400) -> str:
-    """`text` on one line of at most `width` pixels, its middle replaced by an ellipsis where it is longer."""
-    text = " ".join(text.splitlines())
-    if _text_width(text, size_px, weight=weight) <= width:
-        return text
-    ellipsis = "…" if _font() is not None else "..."
-    for kept in range(len(text) - 1, 0, -1):
-        end = min(_KEPT_AT_THE_END, kept // 2)
-        shorter = text[: kept - end].rstrip() + ellipsis + text[len(text) - end :]
-        if _text_width(shorter, size_px, weight=weight) <= width:
-            return shorter
-    return ellipsis

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
-from semblance.errors import InputError, ModelNotFound, SpaceMismatch
+from semblance.errors import GalleryError, InputError, ModelNotFound, SpaceMismatch
 from semblance.gallery import upkeep
 from semblance.gallery.build import IndexProgress, Progress, add, build
 from semblance.gallery.duplicates import Groups
@@ -24,6 +24,7 @@ from semblance.gallery.export import export
 from semblance.gallery.folder import is_gallery
 from semblance.gallery.gallery import Neighbours, VectorGallery
 from semblance.gallery.index_options import IndexOptions
+from semblance.gallery.keypoints import Extractor
 from semblance.gallery.near_duplicates import near_duplicates
 from semblance.gallery.recall import Recall, measure_recall
 from semblance.gallery.report import BuildReport
@@ -33,6 +34,7 @@ from semblance.inference.encoder import Encoder, Image
 from semblance.inference.session import available_threads
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
+from semblance.local.sift import SiftOptions, extract
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Gallery:
         limits: Limits | None = None,
         index: IndexOptions | None = None,
         deterministic: bool = False,
+        sift: SiftOptions | None = None,
         max_errors: int | None = None,
         progress: Progress | None = None,
         index_progress: IndexProgress | None = None,
@@ -88,7 +91,8 @@ class Gallery:
         """Embed all of `source` into the gallery at `path` and open it; one that was begun there is carried on.
 
         `source` is a Source, a gallery to embed again with another model, or what `open_source` takes; the options are
-        those of `gallery.build.build`. Pictures that cannot be used are listed in the gallery's errors.parquet.
+        those of `gallery.build.build`, and with `sift` the keypoints of every picture are kept beside its vector.
+        Pictures that cannot be used are listed in the gallery's errors.parquet.
         Raises SourceError, GalleryError, InputError.
         """
         report = build(
@@ -102,6 +106,7 @@ class Gallery:
             limits=limits,
             index=index,
             deterministic=deterministic,
+            extractor=None if sift is None else sift_extractor(sift),
             max_errors=max_errors,
             progress=progress,
             index_progress=index_progress,
@@ -126,12 +131,15 @@ class Gallery:
     ) -> BuildReport:
         """Embed the pictures of a further source into this gallery, or what is new and changed in one it has already.
 
-        Options and errors are those of `gallery.build.add`; this object then shows the gallery as it is after it.
+        Options and errors are those of `gallery.build.add`; a gallery with SIFT finds keypoints as it did before. This
+        object then shows the gallery as it is after it.
         """
+        sift = sift_options(self.vectors)
         self.report = add(
             open_pictures(source),
             self.encoder,
             self.vectors.path,
+            extractor=None if sift is None else sift_extractor(sift),
             workers=workers,
             max_errors=max_errors,
             progress=progress,
@@ -263,6 +271,29 @@ def open_pictures(source: Source | str | os.PathLike[str], **options: Any) -> So
         if value is not None:
             raise InputError(f"{name}={value!r} is of no use to {opened.name}, which has labels already; leave it out")
     return opened
+
+
+def sift_options(vectors: VectorGallery) -> SiftOptions | None:
+    """How a gallery's keypoints were found; None where it keeps none.
+
+    Raises GalleryError for options that this version does not know.
+    """
+    recorded = vectors.manifest.options.get("sift")
+    if recorded is None:
+        return None
+    try:
+        return SiftOptions(**recorded)
+    except (TypeError, InputError) as error:
+        raise GalleryError(
+            f"gallery {vectors.path} has keypoints by SIFT options that this semblance does not know ({error}); use "
+            "the version that made it"
+        ) from error
+
+
+def sift_extractor(options: SiftOptions) -> Extractor:
+    """SIFT by these options, as a gallery takes it."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in asdict(options).items()}
+    return Extractor(lambda pixels: extract(pixels, options), plain)
 
 
 def load_encoder(

@@ -51,8 +51,8 @@ class Observed:
         return len(done) - 1 - done[::-1].index((operation, name))
 
 
-def observed(command: str, scratch: Path) -> Observed:
-    change = make_change(command, scratch, find_pictures(NUM_PICTURES))
+def observed(command: str, scratch: Path, *, has_sift: bool = False) -> Observed:
+    change = make_change(command, scratch, find_pictures(NUM_PICTURES), has_sift=has_sift)
     return Observed(change, observe(change, scratch, times=2), scratch)
 
 
@@ -72,6 +72,21 @@ def test_a_build_that_is_killed_in_any_stage_ends_with_the_same_bytes(embed: Obs
     assert [each["stage"] for each in run.kills] == [stage]
     assert run.problems == [], run.kills
     assert run.identical == {"shard": True, "errors": True, "index": True, "manifest": True}
+
+
+def test_a_build_that_is_killed_between_its_keypoints_and_its_manifest_ends_with_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    embed = observed("embed", tmp_path_factory.mktemp("sift").resolve(), has_sift=True)
+    for moment in (
+        Moment(embed.last("fsync", "sift/000001.parquet (aside)"), "cut", 0.5),
+        Moment(embed.last("replace", "sift/000001.parquet"), "after"),
+    ):
+        run = embed.kill(moment)
+        assert [each["stage"] for each in run.kills] == ["sift"]
+        assert run.problems == [], run.kills
+        assert run.identical == dict.fromkeys(("shard", "sift", "errors", "index", "manifest"), True)
+    assert unflushed(embed.undisturbed.steps) == []
 
 
 def test_a_build_that_is_killed_at_some_time_ends_with_the_same_bytes(embed: Observed) -> None:
@@ -96,9 +111,12 @@ def test_adding_that_is_killed_anywhere_before_its_last_commit_is_carried_on(add
         assert run.problems == [], run.kills
 
 
-@pytest.mark.parametrize("command", ["refresh", "remove", "compact", "rebuild"])
-def test_a_change_that_is_killed_is_made_or_is_not(command: str) -> None:
-    result = kill(command, num_runs=1, seed=4, num_pictures=NUM_PICTURES, max_kills=1)
+@pytest.mark.parametrize(
+    ("command", "has_sift"),
+    [("refresh", False), ("remove", False), ("compact", False), ("rebuild", False), ("compact", True)],
+)
+def test_a_change_that_is_killed_is_made_or_is_not(command: str, has_sift: bool) -> None:
+    result = kill(command, num_runs=1, seed=4, num_pictures=NUM_PICTURES, max_kills=1, has_sift=has_sift)
     assert result["num_kills"] == 1
     assert (result["problems"], result["unflushed"]) == ([], [])
     assert set(result["identical"].values()) == {1}
@@ -135,6 +153,7 @@ def test_steps_belong_to_stages() -> None:
         "open lock": "lock",
         "mkdir shards": "shard",
         "replace shards/000000.parquet": "shard",
+        "fsync sift/000000.parquet (aside)": "sift",
         "fsync errors.parquet (aside)": "errors",
         "replace removed-000001.parquet": "removed",
         "replace manifest.json": "manifest",
@@ -143,9 +162,9 @@ def test_steps_belong_to_stages() -> None:
         "unlink lock": "lock",
     }
     assert stages(steps_of(*named)) == list(named.values())
-    chosen = aimed(steps_of(*named), 14, np.random.default_rng(0))
-    assert len({(each.number, each.how) for each in chosen[:7]}) == 7
-    assert [stages(steps_of(*named))[each.number] for each in chosen[:7]] == list(dict.fromkeys(named.values()))
+    chosen = aimed(steps_of(*named), 16, np.random.default_rng(0))
+    assert len({(each.number, each.how) for each in chosen[:8]}) == 8
+    assert [stages(steps_of(*named))[each.number] for each in chosen[:8]] == list(dict.fromkeys(named.values()))
 
 
 def test_times_are_spread_over_the_whole_run() -> None:
@@ -205,6 +224,17 @@ def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr(MappedTable, "check", lambda self: None)
         yield
+
+
+def test_no_damage_to_keypoints_goes_unnoticed(tmp_path: Path) -> None:
+    whole = make_gallery(tmp_path, find_pictures(NUM_PICTURES), has_sift=True)
+    sizes = {name: len(content or b"") for name, content in tree(whole).items() if name.startswith("sift/0")}
+    assert len(sizes) >= 4
+    rng = np.random.default_rng(0)
+    found = examined(whole, tmp_path / "copy", [*flips(sizes, 8, rng), *losses(sizes, rng)[:8]])
+    assert [problem for each in found for problem in each.problems] == []
+    assert {each.asked["keypoints"] for each in found} == {"refused"}
+    assert {each.asked["exact search"] for each in found[:8]} == {"same"}  # which needs no keypoints
 
 
 def examined(gallery: Path, copy: Path, wanted: list[Damage]) -> list[Examined]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from semblance import draw
+from semblance import draw_text
 from semblance.draw import RIGHT, WRONG, Cell, contact_sheet, save_png
 from semblance.errors import ImageError, InputError, SemblanceError
 
@@ -87,7 +87,7 @@ def test_right_and_wrong_differ_without_colour() -> None:
 @pytest.mark.parametrize("has_font", [True, False])
 def test_captions_stay_within_their_cell(has_font: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_font:
-        monkeypatch.setattr(draw, "_font", lambda: None)  # as with OpenCV 4
+        monkeypatch.setattr(draw_text, "_font", lambda: None)  # as with OpenCV 4
     long = "a/folder/with/a/very/long/name/image_0001.jpg  0.123"
     sheet = contact_sheet([(Cell(GREY, long), [Cell(GREY, long, detail=long), Cell(GREY)])], cell_px=140)
     plain = contact_sheet([(Cell(GREY), [Cell(GREY, detail=" "), Cell(GREY)])], cell_px=140)
@@ -97,23 +97,6 @@ def test_captions_stay_within_their_cell(has_font: bool, monkeypatch: pytest.Mon
     assert query.any()
     assert neighbour.any()
     assert differs.sum() == query.sum() + neighbour.sum()
-
-
-@pytest.mark.parametrize("has_font", [True, False])
-def test_shortening_keeps_the_beginning_and_the_end(has_font: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not has_font:
-        monkeypatch.setattr(draw, "_font", lambda: None)
-    ellipsis = "…" if has_font else "..."
-    long = "a very long class name indeed  0.123"
-    shorter = draw._shorten(long, 140, 14)
-    assert shorter.startswith("a very")
-    assert shorter.endswith("0.123")
-    assert ellipsis in shorter
-    assert draw._text_width(shorter, 14) <= 140
-    assert draw._shorten("short", 140, 14) == "short"
-    assert draw._shorten("", 140, 14) == ""
-    assert draw._shorten("two\nlines", 140, 14) == "two lines"
-    assert draw._shorten(long, 1, 14) == ellipsis
 
 
 def test_nothing_to_show_says_so() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from semblance import Encoder, Gallery, SpaceMismatch
 from semblance.errors import GalleryError, InputError, ModelNotFound
 from semblance.inputs.sources import ArraySource
-from semblance.search import open_pictures
+from semblance.local.sift import SiftOptions, extract
+from semblance.search import open_pictures, sift_options
 
 
 @pytest.fixture
@@ -156,3 +159,36 @@ def test_options_of_a_place_are_refused_where_they_would_be_dropped(gallery: Gal
     with pytest.raises(InputError, match=r"labels='x\.csv'.*no use"):
         open_pictures(ArraySource(images, name="noise"), labels="x.csv")
     assert len(list(open_pictures("drawn-fashion:test:3", labels=None))) == 3
+
+
+def test_keypoints_are_kept_and_found_in_the_same_way_ever_after(encoder: Encoder, tmp_path: Path) -> None:
+    rng, options = np.random.default_rng(0), SiftOptions(max_keypoints=np.int64(20), contrast_threshold=0.03)
+    photos = [cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (160, 120)) for _ in range(5)]
+    for number, photo in enumerate(photos):
+        (tmp_path / str(number // 3)).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / str(number // 3) / f"{number}.png"), photo)
+    gallery = Gallery.build(str(tmp_path / "0"), encoder, tmp_path / "g", sift=options)
+    gallery.add(str(tmp_path / "1"))
+    assert sift_options(gallery.vectors) == options
+    assert gallery.vectors.keypoints is not None
+    for row, uri in enumerate(gallery.vectors.uris):
+        expected = extract(tmp_path / str(row // 3) / uri, options)
+        found = gallery.vectors.keypoints.keypoints(np.array([row]))
+        assert len(found) == 20
+        for name in ("points", "sizes", "angles", "responses", "descriptors"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_options_of_sift_that_nobody_knows_are_refused(encoder: Encoder, images: Any, tmp_path: Path) -> None:
+    gallery = Gallery.build(ArraySource(images, name="noise"), encoder, tmp_path / "g", sift=SiftOptions())
+    assert sift_options(gallery.vectors) == SiftOptions()
+    manifest = gallery.vectors.manifest
+    newer = {**manifest.options, "sift": {**manifest.options["sift"], "is_affine": True}}
+    replace(manifest, options=newer).write(tmp_path / "g")
+    with pytest.raises(GalleryError, match=r"SIFT options that this semblance does not know \(.*is_affine.*use the"):
+        Gallery.open(tmp_path / "g", encoder).add(ArraySource(images, name="more"))
+
+
+def test_a_gallery_without_sift_has_no_options_of_it(gallery: Gallery) -> None:
+    assert sift_options(gallery.vectors) is None
+    assert gallery.vectors.keypoints is None

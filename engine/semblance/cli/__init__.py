@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import semblance
-from semblance.cli import about, changing, finding, making
+from semblance.cli import about, changing, finding, making, matching
 from semblance.cli.stopping import listen_for_signals
 from semblance.errors import SemblanceError
 
@@ -58,6 +58,7 @@ for command in (
     finding.search,
     finding.duplicates,
     finding.recall,
+    matching.match,
     changing.remove,
     changing.compact,
     changing.rebuild,

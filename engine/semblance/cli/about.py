@@ -118,7 +118,15 @@ def _told(facts: Facts) -> list[tuple[str, str]]:
         ("vectors", f"{facts.dimension:,}-d {facts.vector_type}, compared by {facts.metric}"),
         ("fingerprint", facts.fingerprint),
         ("columns", ", ".join(f"{name} {kind}" for name, kind in facts.columns.items()) or "none of its own"),
+        ("keypoints", _keypoints_told(facts)),
         ("index", index),
         ("shards", f"{facts.shards:,}"),
         ("bytes", f"{facts.bytes:,}"),
     ]  # fmt: skip
+
+
+def _keypoints_told(facts: Facts) -> str:
+    if facts.sift is None:
+        return "none are kept"
+    how = ", ".join(f"{name} {value}" for name, value in facts.sift.items())
+    return f"{facts.keypoints:,} of SIFT ({how})"

@@ -29,6 +29,7 @@ from semblance.inputs.limits import DEFAULT, Limits
 if TYPE_CHECKING:
     from semblance.gallery.manifest import Manifest
     from semblance.gallery.report import BuildReport
+    from semblance.local.sift import SiftOptions
 
 Place = Annotated[
     str,
@@ -86,6 +87,21 @@ def embed(
             help="f32, f16, bf16 or i8 inside the index. Default: the smallest whose candidates lose nothing."
         ),
     ] = None,
+    sift: Annotated[
+        bool, typer.Option("--sift", help="Keep the SIFT keypoints of every picture too, for `add` as well.")
+    ] = False,
+    max_keypoints: Annotated[
+        int | None, typer.Option(min=1, help="With --sift: the strongest of a picture. Default: 512, up to 76 kB.")
+    ] = None,
+    sift_longest_side: Annotated[
+        int | None, typer.Option(min=1, help="With --sift: larger pictures are shrunk to it first. Default: 1024.")
+    ] = None,
+    sift_contrast: Annotated[
+        float | None, typer.Option(min=0, help="With --sift: weaker keypoints are dropped. Default: 0.04.")
+    ] = None,
+    root_sift: Annotated[
+        bool, typer.Option("--root-sift", help="With --sift: descriptors as RootSIFT, rounded to bytes.")
+    ] = False,
     max_errors: MaxErrors = None,
     strict: Strict = False,
     labels: Labels = None,
@@ -104,7 +120,7 @@ def embed(
     from semblance.gallery.writer import locked
     from semblance.inference.encoder import Encoder
     from semblance.inference.models import find_model
-    from semblance.search import Gallery, open_pictures
+    from semblance.search import Gallery, open_pictures, sift_extractor
 
     start = time.perf_counter()
     opened = open_pictures(source, labels=labels, label_column=label_column, image_column=image_column)
@@ -116,8 +132,10 @@ def embed(
         "index": IndexOptions(index_type),  # type: ignore[arg-type]  # it checks
         "deterministic": deterministic,
     }
+    sift_options = _sift_options(sift, max_keypoints, sift_longest_side, sift_contrast, root_sift)
+    extractor = None if sift_options is None else sift_extractor(sift_options)
     card = read_card(find_model(model))
-    before = begun(out, card, opened, **shaping)  # type: ignore[arg-type]
+    before = begun(out, card, opened, extractor=extractor, **shaping)  # type: ignore[arg-type]
     if before is not None and _is_done(before):
         with suppress(GalleryError), locked(out):
             pass  # a run that was killed after its last commit left its lock
@@ -136,6 +154,7 @@ def embed(
                 opened,
                 encoder,
                 out,
+                sift=sift_options,
                 workers=workers,
                 max_errors=0 if strict else max_errors,
                 progress=progress,
@@ -191,6 +210,22 @@ def add(
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def _sift_options(
+    is_asked: bool, max_keypoints: int | None, longest_side: int | None, contrast: float | None, is_root: bool
+) -> SiftOptions | None:
+    from semblance.local.sift import SiftOptions
+
+    given = {"max_keypoints": max_keypoints, "longest_side": longest_side, "contrast_threshold": contrast}
+    given = {name: value for name, value in given.items() if value is not None}
+    if is_asked:
+        return SiftOptions(**given, is_root=is_root)  # type: ignore[arg-type]  # typer gave each its type
+    if given or is_root:
+        raise typer.BadParameter(
+            "--max-keypoints, --sift-longest-side, --sift-contrast and --root-sift say how --sift is done; give it too"
+        )
+    return None
 
 
 def _is_done(manifest: Manifest) -> bool:

@@ -25,6 +25,7 @@ from semblance.errors import GalleryError, InputError, SpaceMismatch
 from semblance.gallery import shards
 from semblance.gallery.folder import is_gallery, make_folder, remove_folder, writing
 from semblance.gallery.index_options import IndexOptions
+from semblance.gallery.keypoints import KEYPOINT_BYTES, MOST_KEYPOINTS, Extractor, Keypoints
 from semblance.gallery.manifest import LARGEST_KEY, Manifest, Part
 from semblance.gallery.memory import release_memory
 from semblance.gallery.pipeline import Embedder, Pipeline, Shard, Times
@@ -47,6 +48,7 @@ IndexProgress = Callable[[int, int], None]
 # small, and so do memory and the number of files
 SHARD_ROWS = 4096
 _SHARD_BYTES = 1 << 28  # wider vectors get shorter shards, whose embeddings fit into one Parquet page
+_KEYPOINT_SHARD_BYTES = 1 << 26  # and so do pictures with many keypoints, of which three shards may be in memory
 _CHOICE_NAMES = {"labels_sha256": "labels (by the sha256 of their file)"}
 
 
@@ -62,6 +64,7 @@ def build(
     limits: Limits | None = None,
     index: IndexOptions | None = None,
     deterministic: bool = False,
+    extractor: Extractor | None = None,
     max_errors: int | None = None,
     progress: Progress | None = None,
     index_progress: IndexProgress | None = None,
@@ -71,8 +74,9 @@ def build(
     What is at `path` decides: nothing or an empty folder becomes a gallery; an unfinished gallery of the same source,
     model and options is carried on where it was stopped; a finished one is left as it is; anything else is refused.
     `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
-    encoder's largest, `shard_rows` to 4,096, or fewer for wide vectors. `deterministic` indexes with one thread, so
-    that the index too is the same to the byte. More than `max_errors` unusable pictures end the run.
+    encoder's largest, `shard_rows` to 4,096, or fewer for wide vectors and for many keypoints. `deterministic` indexes
+    with one thread, so that the index too is the same to the byte. What `extractor` finds in each picture is kept with
+    it. More than `max_errors` unusable pictures end the run.
     `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it;
     `index_progress(done, total)` as images are indexed.
     Raises GalleryError where something is in the way, another process writes, the disk refuses, the source is not what
@@ -81,7 +85,7 @@ def build(
     """
     path, start = Path(path), time.perf_counter()
     batch = encoder.max_batch if batch is None else batch
-    options = _options(encoder.card, shard_rows, batch, vector_type, limits, index, deterministic)
+    options = _options(encoder.card, shard_rows, batch, vector_type, limits, index, deterministic, extractor)
     workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
     max_errors = None if max_errors is None else checked_count("max_errors", max_errors, least=0)
     missing = make_folder(path)
@@ -95,7 +99,7 @@ def build(
             with writing(path):
                 writer.tidy()
             part = manifest.parts[0]
-            return _take(writer, part, source, encoder, workers, max_errors, progress, index_progress, start)
+            return _take(writer, part, source, encoder, extractor, workers, max_errors, progress, index_progress, start)
         except BaseException:
             if _is_barren(path):
                 remove_folder(path, missing)
@@ -113,6 +117,7 @@ def begun(
     limits: Limits | None = None,
     index: IndexOptions | None = None,
     deterministic: bool = False,
+    extractor: Extractor | None = None,
 ) -> Manifest | None:
     """The manifest of what `build` would carry on at `path`, or find done; None where it would begin.
 
@@ -123,7 +128,7 @@ def begun(
         return None
     manifest = Manifest.read(path)
     batch = manifest.options["batch"] if batch is None else batch
-    options = _options(card, shard_rows, batch, vector_type, limits, index, deterministic)
+    options = _options(card, shard_rows, batch, vector_type, limits, index, deterministic, extractor)
     _check_same(path, manifest, card, options, source)
     return manifest
 
@@ -133,6 +138,7 @@ def add(
     encoder: Embedder,
     path: Path,
     *,
+    extractor: Extractor | None = None,
     workers: int | None = None,
     max_errors: int | None = None,
     progress: Progress | None = None,
@@ -142,7 +148,8 @@ def add(
 
     A source that is in the gallery already is looked through again: pictures with a new name are embedded, those whose
     bytes changed are embedded anew under the key they have, the others are left alone. Stopped and called again, it is
-    carried on. Raises as `build` does, and SpaceMismatch for another model.
+    carried on. A gallery with keypoints needs an `extractor` of its own options. Raises as `build` does, and
+    SpaceMismatch for another model.
     """
     path, start = Path(path), time.perf_counter()
     workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
@@ -150,6 +157,7 @@ def add(
     with GalleryWriter.open(path) as writer:
         manifest = writer.manifest
         _check_model(path, manifest, encoder.card)
+        _check_sift(path, manifest.options.get("sift"), None if extractor is None else extractor.options)
         part = manifest.parts[-1]
         if part.is_complete:
             _check_chosen_before(path, manifest, source)
@@ -162,7 +170,7 @@ def add(
             raise GalleryError(f"{path} is unfinished: {part.source} was begun with {other}; use the same to finish it")
         if manifest.next_key == LARGEST_KEY:
             raise GalleryError(f"{path} has no keys left above {LARGEST_KEY - 1}; build a new gallery")
-        return _take(writer, part, source, encoder, workers, max_errors, progress, index_progress, start)
+        return _take(writer, part, source, encoder, extractor, workers, max_errors, progress, index_progress, start)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -174,6 +182,7 @@ def _take(
     part: Part,
     source: Source,
     encoder: Embedder,
+    extractor: Extractor | None,
     workers: int,
     max_errors: int | None,
     progress: Progress | None,
@@ -186,12 +195,12 @@ def _take(
     num_before, num_images_before = part.num_items, len(writer)
     num_errors_before = _num_errors(writer, part)
     known, listed = _known(writer, part), _listed(writer, part)
-    limits = Limits(**options["limits"])
+    limits, describe = Limits(**options["limits"]), None if extractor is None else extractor.describe
     total = num_items(source)
 
     def prepared(numbered: tuple[int, Item]) -> Picture | Known | ErrorRow:
         number, item = numbered
-        return prepare(part.first_key + number, item, card, limits=limits, known=known)
+        return prepare(part.first_key + number, item, card, limits=limits, known=known, describe=describe)
 
     def watch(done: int, errors: int, last: ErrorRow | None) -> None:
         if progress is not None:
@@ -203,13 +212,13 @@ def _take(
 
     def write(shard: Shard) -> None:
         nonlocal taken, num_errors
-        rows, vectors = _sort_out(writer, shard, card)
+        rows, vectors, keypoints = _sort_out(writer, shard, card)
         num_errors += len(shard.errors)
         if max_errors is not None and num_errors > max_errors:
             raise _TooMany(shard.errors[-1])  # uncommitted: the same pictures are taken again once they are mended
         taken = replace(taken, num_items=taken.num_items + shard.num_items)
         errors = [error for error in shard.errors if (error.uri, error.message) not in listed]
-        writer.append(rows, vectors, errors=errors, part=taken)
+        writer.append(rows, vectors, keypoints=keypoints, errors=errors, part=taken)
 
     if not part.is_complete:
         items = enumerate(source)
@@ -245,6 +254,7 @@ def _take(
         num_taken=taken.num_items - num_before,
         num_added=len(writer) - num_images_before,
         total_seconds=time.perf_counter() - start,
+        has_keypoints=extractor is not None,
     )
 
 
@@ -253,16 +263,19 @@ def _num_encoded_bytes(numbered: tuple[int, Item]) -> int:
     return len(content) if isinstance(content, bytes) else 0  # a file is not read yet, an array is mostly a view
 
 
-def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[list[Row], NDArray[np.floating[Any]]]:
-    """The rows that can be stored, and their vectors [n, D] as they are; the others join the shard's errors.
+def _sort_out(
+    writer: GalleryWriter, shard: Shard, card: ModelCard
+) -> tuple[list[Row], NDArray[np.floating[Any]], list[Keypoints] | None]:
+    """The rows that can be stored, their vectors [n, D] as they are, and keypoints where the gallery keeps them.
 
-    Takes the vectors out of the shard, which would be held twice while it is written.
+    The others join the shard's errors. Takes the vectors out of the shard, which would be held twice while it is
+    written.
     """
     manifest = writer.manifest
     vector_type = manifest.options["vector_type"]
     columns = manifest.columns
     if columns is None:
-        columns = shards.column_types(row.columns for row in shard.rows)
+        columns = shards.column_types((row.columns for row in shard.rows), has_keypoints=manifest.has_keypoints)
     with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
         stored = np.concatenate(shard.vectors, dtype=vector_type, casting="same_kind")
     shard.vectors.clear()
@@ -277,8 +290,9 @@ def _sort_out(writer: GalleryWriter, shard: Shard, card: ModelCard) -> tuple[lis
             keep.append(number)
     shard.errors.sort(key=lambda error: error.key)
     if len(keep) < len(shard.rows):
-        return [shard.rows[number] for number in keep], stored[keep]
-    return shard.rows, stored
+        shard.rows, stored = [shard.rows[number] for number in keep], stored[keep]
+        shard.keypoints = [shard.keypoints[number] for number in keep] if manifest.has_keypoints else []
+    return shard.rows, stored, shard.keypoints if manifest.has_keypoints else None
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -366,27 +380,54 @@ def _options(
     limits: Limits | None,
     index: IndexOptions | None,
     deterministic: bool,
+    extractor: Extractor | None,
 ) -> dict[str, Any]:
     """What the shards and the index depend on beside source and model, as the manifest records it."""
     if vector_type not in get_args(shards.VectorType):
         raise InputError(f"vector_type must be one of {list(get_args(shards.VectorType))}, is {vector_type!r}")
-    longest = max(1, _SHARD_BYTES // (4 * card.dimension))
+    limits = limits or Limits()
+    longest, at = max(1, _SHARD_BYTES // (4 * card.dimension)), f"{card.dimension} dimensions"
+    if extractor is not None:
+        most = _checked_most(extractor, limits)
+        with_keypoints = max(1, _KEYPOINT_SHARD_BYTES // (KEYPOINT_BYTES * most))
+        if with_keypoints < longest:
+            longest, at = with_keypoints, f"{most} keypoints to a picture"
     shard_rows = min(SHARD_ROWS, longest) if shard_rows is None else checked_count("shard_rows", shard_rows)
     if shard_rows > 4 * longest:
-        raise InputError(f"shard_rows must be at most {4 * longest} at {card.dimension} dimensions, is {shard_rows}")
-    return {
+        raise InputError(f"shard_rows must be at most {4 * longest} at {at}, is {shard_rows}")
+    options: dict[str, Any] = {
         "shard_rows": shard_rows,
         "batch": checked_count("batch", batch),
         "vector_type": vector_type,
-        "limits": asdict(limits or Limits()),
+        "limits": asdict(limits),
         "index": {**asdict(index or IndexOptions()), "deterministic": deterministic},
     }
+    if extractor is not None:  # no such entry in a gallery without, as they were written before there were keypoints
+        options["sift"] = dict(extractor.options)
+    return options
+
+
+def _checked_most(extractor: Extractor, limits: Limits) -> int:
+    """The most keypoints that a picture may have. Raises InputError where they cannot be kept."""
+    most = extractor.options["max_keypoints"]
+    if most is None or checked_count("max_keypoints", most) > MOST_KEYPOINTS:
+        raise InputError(
+            f"a gallery's max_keypoints must be in 1..{MOST_KEYPOINTS}, is {most}: a shard of them has to fit into "
+            "memory; give a number that no picture reaches"
+        )
+    if limits.is_scaled:
+        raise InputError(
+            "SIFT keypoints (--sift) of JPEGs that are decoded smaller (--scaled-decode) would be those of smaller "
+            "pictures; leave out one of the two"
+        )
+    return int(most)
 
 
 def _begin(path: Path, card: ModelCard, options: dict[str, Any], source: Source) -> None:
     """The first manifest: what is to be made, and nothing made yet."""
     with writing(path):
-        (path / "shards").mkdir(exist_ok=True)
+        for folder in ("shards", "sift") if "sift" in options else ("shards",):
+            (path / folder).mkdir(exist_ok=True)
         errors = shards.write_errors(path, [])
         Manifest(card=card, options=options, parts=(_first_state(source, 0),), errors=errors).write(path)
 
@@ -432,11 +473,27 @@ def _check_same(path: Path, manifest: Manifest, card: ModelCard, options: dict[s
         )
     if other := _other_choice(manifest.parts[0], source):
         raise GalleryError(f"{path} was begun with {other}; use the same, or another folder")
+    _check_sift(path, manifest.options.get("sift"), options.get("sift"))
     before = _flat(manifest.options)
     for name, value in _flat(options).items():
         if before.get(name) != value:
             raise GalleryError(
                 f"{path} was begun with {name} = {before.get(name)!r}, not {value!r}; use the same, or another folder"
+            )
+
+
+def _check_sift(path: Path, before: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> None:
+    """All pictures of a gallery have keypoints, found in the same way, or none has any."""
+    if before is None and given is None:
+        return
+    if before is None or given is None:
+        begun, now = ("without", "with") if before is None else ("with", "without")
+        raise GalleryError(f"{path} was begun {begun} SIFT, not {now} it; use the same, or another folder")
+    for name in sorted({*before, *given}):
+        if before.get(name) != given.get(name):
+            raise GalleryError(
+                f"{path} was begun with sift.{name} = {before.get(name)!r}, not {given.get(name)!r}; use the same, or "
+                "another folder"
             )
 
 

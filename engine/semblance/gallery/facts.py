@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from semblance.gallery.manifest import Manifest, Part
 
@@ -29,6 +30,8 @@ class Facts:
     fingerprint: str
     vector_type: str
     columns: Mapping[str, str]  # the sources' own, with their types
+    sift: Mapping[str, Any] | None  # how keypoints were found; None: the gallery holds none
+    keypoints: int  # of all rows, removed ones too
     shards: int
     index_generation: int | None  # None: there is no index
     index_bytes: int
@@ -53,6 +56,8 @@ def read_facts(path: Path) -> Facts:
         fingerprint=card.fingerprint,
         vector_type=manifest.options["vector_type"],
         columns=dict(manifest.columns or {}),
+        sift=dict(manifest.options["sift"]) if manifest.has_keypoints else None,
+        keypoints=sum(file.num_rows for file in manifest.sift),
         shards=len(manifest.shards),
         index_generation=index.generation if index else None,
         index_bytes=index.num_bytes if index else 0,

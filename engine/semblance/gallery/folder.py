@@ -20,7 +20,7 @@ from semblance.gallery.manifest import MANIFEST_NAME
 from semblance.gallery.shards import ERRORS_NAME
 
 # What a start that was killed before its first manifest can leave behind
-_BEGUN = re.compile(rf"{LOCK_NAME}|{re.escape(ERRORS_NAME)}|shards|\..+\.part")
+_BEGUN = re.compile(rf"{LOCK_NAME}|{re.escape(ERRORS_NAME)}|shards|sift|\..+\.part")
 
 _OURS = re.compile(rf"{_BEGUN.pattern}|{re.escape(MANIFEST_NAME)}")
 
@@ -73,5 +73,6 @@ def remove_folder(path: Path, missing: list[Path]) -> None:
 
 def _is_free(path: Path) -> bool:
     """Empty, but for what a killed start may have left."""
-    inside = [*path.iterdir(), *((path / "shards").iterdir() if (path / "shards").is_dir() else ())]
+    folders = [path, *(path / name for name in ("shards", "sift") if (path / name).is_dir())]
+    inside = [entry for folder in folders for entry in folder.iterdir()]
     return all(_BEGUN.fullmatch(entry.name) for entry in inside)

@@ -28,6 +28,7 @@ from semblance.gallery.order import answered_in_order
 from semblance.gallery.removed import read_alive
 from semblance.gallery.rescore import rescore
 from semblance.gallery.rows import Rows, as_keys
+from semblance.gallery.stored_keypoints import StoredKeypoints
 
 Queries = NDArray[np.float32]
 
@@ -56,7 +57,13 @@ class VectorGallery:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, rows: Rows, alive: NDArray[np.bool_], index: VectorIndex | None
+        self,
+        path: Path,
+        manifest: Manifest,
+        rows: Rows,
+        alive: NDArray[np.bool_],
+        index: VectorIndex | None,
+        keypoints: StoredKeypoints | None = None,
     ) -> None:
         """Join what belongs together; use `open`."""
         self.path = path
@@ -64,6 +71,7 @@ class VectorGallery:
         self.all_rows = rows
         self.alive = alive  # [all rows] bool
         self.index = index
+        self.keypoints = keypoints  # of all rows; None: a gallery without SIFT
         self._matching: dict[str, NDArray[np.bool_]] = {}
         self._remembering = threading.Lock()
 
@@ -88,6 +96,7 @@ class VectorGallery:
     def _open(cls, path: Path, manifest: Manifest) -> VectorGallery:
         rows = Rows.open(path, manifest)
         alive = read_alive(path, manifest.removed, len(rows))
+        keypoints = StoredKeypoints.open(path, manifest, rows) if manifest.has_keypoints else None
         if manifest.index is None:
             if not manifest.is_complete:
                 raise GalleryError(
@@ -95,8 +104,8 @@ class VectorGallery:
                     "the command that began it carries on from there, or "
                     f"`semblance rebuild {path}` indexes what is there"
                 )
-            return cls(path, manifest, rows, alive, None)
-        return cls(path, manifest, rows, alive, open_index(path, manifest))
+            return cls(path, manifest, rows, alive, None, keypoints)
+        return cls(path, manifest, rows, alive, open_index(path, manifest), keypoints)
 
     def __len__(self) -> int:
         return self.manifest.num_images
@@ -184,6 +193,7 @@ class VectorGallery:
             "metric": card.metric,
             "fingerprint": card.fingerprint,
             "shards": len(manifest.shards),
+            "keypoints": sum(file.num_rows for file in manifest.sift) if manifest.has_keypoints else "none",
             "columns": ", ".join(f"{name} {kind}" for name, kind in (manifest.columns or {}).items()),
             "index": described,
             "bytes": sum(file.num_bytes for file in manifest.files),

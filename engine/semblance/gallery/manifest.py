@@ -74,6 +74,7 @@ class Manifest:
     next_key: int = 0  # above every key that a picture had, removed and unusable ones included
     columns: Mapping[str, str] | None = None  # the source's own columns and their types; None until a first picture
     shards: tuple[TableFile, ...] = ()  # their rows are counted on through them, from 0
+    sift: tuple[TableFile, ...] = ()  # the keypoints of each shard's pictures, where the options have "sift"
     errors: TableFile
     removed: TableFile | None = None  # the rows that no longer count
     index: IndexFile | None = None
@@ -89,6 +90,11 @@ class Manifest:
         return self.num_rows - (self.removed.num_rows if self.removed else 0)
 
     @property
+    def has_keypoints(self) -> bool:
+        """Whether the keypoints of every picture are kept."""
+        return self.options.get("sift") is not None
+
+    @property
     def next_shard(self) -> int:
         """The lowest number above those of all shards."""
         return max((int(Path(shard.file).stem) + 1 for shard in self.shards), default=0)
@@ -101,7 +107,8 @@ class Manifest:
     @property
     def files(self) -> tuple[TableFile | IndexFile, ...]:
         """Every file of the gallery beside the manifest itself."""
-        return *self.shards, self.errors, *(file for file in (self.removed, self.index) if file is not None)
+        single = (file for file in (self.removed, self.index) if file is not None)
+        return *self.shards, *self.sift, self.errors, *single
 
     def to_json(self) -> str:
         """The manifest as indented JSON, the same for the same content, with a checksum over itself."""
@@ -120,6 +127,8 @@ class Manifest:
             "num_images": self.num_images,
             "num_errors": self.errors.num_rows,
         }
+        if self.sift:  # no such entry in a gallery without, as they were written before there were keypoints
+            content["sift"] = [asdict(file) for file in self.sift]
         checksum = hashlib.sha256(_dumped(content).encode()).hexdigest()
         return _dumped({**content, "sha256": checksum})
 
@@ -167,6 +176,7 @@ class Manifest:
             next_key=raw["next_key"],
             columns=None if raw["columns"] is None else _typed(raw["columns"], dict, "columns"),
             shards=tuple(_table(shard) for shard in _typed(raw["shards"], list, "shards")),
+            sift=tuple(_table(file) for file in _typed(raw.get("sift", []), list, "sift")),
             errors=_table(raw["errors"]),
             removed=None if raw["removed"] is None else _table(raw["removed"]),
             index=None if raw["index"] is None else _index(raw["index"]),
@@ -181,6 +191,9 @@ class Manifest:
         _count(manifest.next_key, "next_key")
         if manifest.index is not None and manifest.index.num_rows > manifest.num_rows:
             raise ValueError(f"its index covers {manifest.index.num_rows} rows, its shards hold {manifest.num_rows}")
+        numbers = [Path(shard.file).stem for shard in manifest.shards] if manifest.has_keypoints else []
+        if [Path(file.file).stem for file in manifest.sift] != numbers:
+            raise ValueError(f"its files of keypoints are {len(manifest.sift)}, not those of {len(numbers)} shards")
         return manifest
 
 
@@ -233,6 +246,8 @@ def _options(raw: dict[str, Any]) -> dict[str, Any]:
     _count(options["shard_rows"], "shard_rows")
     _count(options["batch"], "batch")
     _typed(options["vector_type"], str, "vector_type")
+    if (sift := options.get("sift")) is not None:
+        _count(_typed(sift, dict, "sift of options")["max_keypoints"], "max_keypoints")
     index = _typed(options["index"], dict, "index of options")
     _typed(index["deterministic"], bool, "deterministic")
     IndexOptions(**{each.name: index[each.name] for each in fields(IndexOptions)})

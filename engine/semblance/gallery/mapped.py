@@ -1,9 +1,10 @@
-"""A gallery's Parquet file as it lies on the disk: mapped, checked once, and its vectors read without decoding.
+"""A gallery's Parquet file as it lies on the disk: mapped, checked once, and columns of it read without decoding.
 
 In: a file and what the manifest says of it. Out: its columns as Arrow tables, its embeddings as arrays. The file is
 mapped when it is opened, so that it can be read to the end by whoever holds it, also after a newer generation has
-removed its name; it is compared with its checksum at the first reading. Embeddings lie in one uncompressed page, so
-any of them can be fetched by its position: a gallery's vectors need not fit into memory.
+removed its name; it is compared with its checksum at the first reading. Embeddings, and a keypoint's numbers, lie in
+one uncompressed page to a column, so any of them can be fetched by its position: a gallery's vectors need not fit into
+memory.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class MappedTable:
         digest = hashlib.sha256()
         for start in range(0, len(self._map), _HASHED_AT_ONCE):
             digest.update(memoryview(self._map)[start : start + _HASHED_AT_ONCE])
-            self._release()
+            self.release()
         if (found := digest.hexdigest()) != self.table.sha256:
             raise damaged(self.path, f"its sha256 begins {found[:12]}, the manifest says {self.table.sha256[:12]}")
         if (num_rows := self._parquet().metadata.num_rows) != len(self):
@@ -92,13 +93,27 @@ class MappedTable:
         """Embeddings `start` to `stop` - 1, [n, D] in the number type that is stored, in memory of their own."""
         vectors = self._checked_vectors()
         found = vectors.bytes[start:stop].copy().view(vectors.dtype)  # the page does not begin at a multiple of four
-        self._release()
+        self.release()
         return found
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         """The embeddings of `rows` [n], counted from 0 in this file: [n, D] in the number type that is stored."""
         vectors = self._checked_vectors()
         return np.take(vectors.bytes, rows, axis=0).view(vectors.dtype)
+
+    def values(self, name: str, row_bytes: int) -> NDArray[np.uint8]:
+        """A column of `row_bytes` a row, without nulls, as the bytes lie on the disk: [N, row_bytes], mapped.
+
+        They begin at any address: numbers among them are to be viewed as such, not to be pointed at. Raises
+        GalleryError where the file is damaged, or the column does not lie in one uncompressed page.
+        """
+        self.check()
+        return _values(self.path, self._map, self._parquet(), name, row_bytes)
+
+    def release(self) -> None:
+        """What was read in passing need not stay in this process's memory; it may in the system's."""
+        if hasattr(self._map, "madvise"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _checked_vectors(self) -> _Vectors:
         if self._vectors is None:
@@ -112,14 +127,26 @@ class MappedTable:
         except (OSError, pa.ArrowException) as error:
             raise damaged(self.path, error) from error
 
-    def _release(self) -> None:
-        """What was read in passing need not stay in this process's memory; it may in the system's."""
-        if hasattr(self._map, "madvise"):  # not on Windows
-            self._map.madvise(mmap.MADV_DONTNEED)
+
+def _values(path: Path, mapped: mmap.mmap, parquet: pq.ParquetFile, name: str, row_bytes: int) -> NDArray[np.uint8]:
+    """Where a column's values lie, [N, row_bytes]: those of one page are its last thing, one after the other."""
+    metadata, num_rows, start = parquet.metadata, parquet.metadata.num_rows, 0
+    if num_rows:
+        at = parquet.schema_arrow.get_field_index(name)  # of the leaf too: only a last column of ours is nested
+        column = metadata.row_group(0).column(max(0, at))
+        if at < 0 or metadata.num_row_groups > 1 or column.path_in_schema.partition(".")[0] != name:
+            raise damaged(path, f"it has no column {name!r} in one row group")
+        if column.compression != "UNCOMPRESSED" or column.has_dictionary_page:
+            raise damaged(path, f"its column {name!r} is not uncompressed")
+        start = column.data_page_offset + column.total_compressed_size - num_rows * row_bytes
+        if start <= column.data_page_offset:
+            raise damaged(path, f"its column {name!r} is no {row_bytes} bytes wide")
+    found = np.frombuffer(mapped, np.uint8, count=num_rows * row_bytes, offset=start)
+    return found.reshape(num_rows, row_bytes)
 
 
 class _Vectors:
-    """Where the embeddings lie: the values of one page are the last thing in the column, one after the other."""
+    """Where the embeddings lie."""
 
     def __init__(self, path: Path, mapped: mmap.mmap, parquet: pq.ParquetFile) -> None:
         schema, metadata = parquet.schema_arrow, parquet.metadata
@@ -128,24 +155,16 @@ class _Vectors:
             raise damaged(path, f"its embeddings are {kind} in {metadata.num_row_groups} row groups")
         self.dimension = int(kind.list_size)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        num_rows, start = metadata.num_rows, 0
-        if num_rows:
-            last = metadata.num_columns - 1
-            column = metadata.row_group(0).column(last)
-            if column.path_in_schema.partition(".")[0] != EMBEDDING or column.compression != "UNCOMPRESSED":
+        if metadata.num_rows:
+            last = metadata.row_group(0).column(metadata.num_columns - 1)
+            if last.path_in_schema.partition(".")[0] != EMBEDDING or last.compression != "UNCOMPRESSED":
                 raise damaged(path, "its embeddings are not its last column, uncompressed")
-            self.dtype = _TYPES[column.physical_type]
-            start = column.data_page_offset + column.total_compressed_size - num_rows * self.row_bytes
-        self.bytes = np.frombuffer(mapped, np.uint8, count=num_rows * self.row_bytes, offset=start)
-        self.bytes = self.bytes.reshape(num_rows, self.row_bytes)  # [N, D * itemsize]
-
-    @property
-    def row_bytes(self) -> int:
-        return self.dimension * self.dtype.itemsize
+            self.dtype = _TYPES[last.physical_type]
+        self.bytes = _values(path, mapped, parquet, EMBEDDING, self.dimension * self.dtype.itemsize)
 
 
 def damaged(path: Path, why: object) -> GalleryError:
     """What to say of a gallery's file, or one in a folder of it, that is not as it was written."""
-    gallery = path.parents[1] if path.parent.name in ("shards", "index") else path.parent
+    gallery = path.parents[1] if path.parent.name in ("shards", "sift", "index") else path.parent
     state = f"is damaged ({why})" if path.exists() else "is missing"
     return GalleryError(f"{path} {state}; `semblance verify {gallery}` says what is left and what to do")

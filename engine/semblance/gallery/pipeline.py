@@ -3,7 +3,7 @@
 In: a stream of items, the work that turns one into a picture, a model, and what writes a shard. Out: shards in order,
 each of the same items whatever the speed of any stage, and the time that each stage was busy. Decoding runs ahead
 across the borders of shards; batches end there, so a shard that is computed again meets the same batches. At most a
-few batches of pictures and three shards of vectors are in memory, however long the stream is.
+few batches of pictures and three shards of vectors and keypoints are in memory, however long the stream is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
+from semblance.gallery.keypoints import Keypoints
 from semblance.gallery.prepare import Known, Picture
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.inference.batches import work_ahead
@@ -66,6 +67,7 @@ class Shard:
     num_items: int = 0
     rows: list[Row] = field(default_factory=list)
     vectors: list[Vectors] = field(default_factory=list)  # of each batch, [n, D]; together one for each row
+    keypoints: list[Keypoints] = field(default_factory=list)  # of each row, where they are kept; else none
     errors: list[ErrorRow] = field(default_factory=list)
 
 
@@ -189,6 +191,7 @@ class Pipeline(Generic[T]):
         for batch, vectors in embedded:
             shard.rows.extend(picture.row for picture in batch.pictures)
             shard.vectors.append(vectors)
+            shard.keypoints.extend(each.keypoints for each in batch.pictures if each.keypoints is not None)
             shard.errors.extend(batch.errors)
             shard.num_items += batch.num_items
             self._num_items += batch.num_items

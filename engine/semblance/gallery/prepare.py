@@ -8,7 +8,7 @@ picture is decoded and embedded, and an exception that nobody expected of a pict
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
+from semblance.gallery.keypoints import Keypoints
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.inputs.decode import decode_measured
 from semblance.inputs.limits import DEFAULT, Limits, read_file
@@ -27,10 +28,11 @@ from semblance.inputs.sources import Item
 
 @dataclass(slots=True)
 class Picture:
-    """One decoded and resized picture."""
+    """One decoded and resized picture, and its keypoints where they are kept."""
 
     row: Row
     pixels: NDArray[np.uint8]  # [card.height, card.width, card.channels]
+    keypoints: Keypoints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ def prepare(
     *,
     limits: Limits = DEFAULT,
     known: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+    describe: Callable[[NDArray[np.uint8]], Keypoints] | None = None,
 ) -> Picture | Known | ErrorRow:
     """Check, read, hash, decode and resize one picture; what is wrong with it becomes its error row.
 
     `known` has key and sha256 of the pictures that the gallery has of this source, by uri. One of another sha256 keeps
-    its key, and replaces what was there.
+    its key, and replaces what was there. `describe` finds the keypoints of the picture before it is resized.
     """
     if problem := misfit(item):
         return _error(key, item, "columns", InputError.__name__, problem)
@@ -74,8 +77,12 @@ def prepare(
         fitted = fit(decoded.pixels, card)
     except Exception as error:
         return _error(key, item, "decode", type(error).__name__, _said(error))
+    try:
+        keypoints = None if describe is None else describe(decoded.pixels)
+    except Exception as error:
+        return _error(key, item, "describe", type(error).__name__, _said(error))
     row = Row(known_key, item.uri, sha256, decoded.width, decoded.height, item.label, item.columns)
-    return Picture(row, fitted)
+    return Picture(row, fitted, keypoints)
 
 
 def _error(key: int, item: Item, stage: str, error: str, problem: str) -> ErrorRow:

@@ -32,9 +32,16 @@ class BuildReport:
 
 
 def make_report(
-    times: Times, *, num_images: int, num_errors: int, num_taken: int, num_added: int, total_seconds: float
+    times: Times,
+    *,
+    num_images: int,
+    num_errors: int,
+    num_taken: int,
+    num_added: int,
+    total_seconds: float,
+    has_keypoints: bool = False,
 ) -> BuildReport:
-    """The report of a run that took `num_taken` items in `total_seconds`."""
+    """The report of a run that took `num_taken` items in `total_seconds`; with keypoints, decoding includes them."""
     seconds = {stage: times.busy.get(stage, 0.0) for stage in ("decode", "inference", "write", "index")}
     seconds["total"] = total_seconds
     stream = max(total_seconds - seconds["index"], 1e-9)
@@ -51,11 +58,11 @@ def make_report(
         seconds=seconds,
         busy=busy,
         images_per_sec=num_taken / total_seconds,
-        advice=_advice(busy, seconds["index"] / total_seconds, total_seconds) if num_taken else "",
+        advice=_advice(busy, seconds["index"] / total_seconds, total_seconds, has_keypoints) if num_taken else "",
     )
 
 
-def _advice(busy: dict[str, float], index_share: float, total_seconds: float) -> str:
+def _advice(busy: dict[str, float], index_share: float, total_seconds: float, has_keypoints: bool) -> str:
     """A model that is always busy is the slowest stage itself; one that is not waits for the busier of the others."""
     if total_seconds < _SHORT_SECONDS and max(index_share, *busy.values()) < _HARDLY_BUSY:
         return ""
@@ -68,6 +75,11 @@ def _advice(busy: dict[str, float], index_share: float, total_seconds: float) ->
         return "inference-bound: a smaller model, a narrower precision, or a GPU (--backend cuda) would help"
     if busy["write"] > busy["decode"]:
         return "write-bound: the model waited for the disk; a faster one, or --vector-type float16, would help"
+    if has_keypoints:
+        return (
+            "decode-bound, most of it by SIFT: raise --workers; with a smaller --sift-longest-side a new gallery would "
+            "take less"
+        )
     return (
         "decode-bound: raise --workers, and for large JPEGs give --scaled-decode; where all processors are busy, lower "
         "--threads"

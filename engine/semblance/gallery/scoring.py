@@ -232,7 +232,7 @@ def code_scores(tile: Tile, block: Block, metric: Metric, room: Floats, product:
 
 
 def pair_scores(tile: Tile, block: Block, metric: Metric, query: Rows, row: Rows) -> tuple[Doubles, float]:
-    """Scores [C] of pairs (query, row of the block) by a float32 product each, scaled as `code_scores`, and their bound.
+    """Scores [C] of pairs (query, row of the block), scaled as `code_scores`, by a float32 product each; their bound.
 
     The block must have codes. The bound is that of `float_scores`, for lengths of 1 at most.
     """

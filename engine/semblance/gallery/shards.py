@@ -9,6 +9,7 @@ is one row group and is written the same to the byte from the same rows, which i
                          prints and SQL compares without a cast
     width, height  int32  of the picture before it was resized
     label      string or null
+    num_keypoints  int32, only in a gallery with keypoints
     ...        the source's own columns
     embedding  fixed-size list of float32 or float16
 """
@@ -16,7 +17,7 @@ is one row group and is written the same to the byte from the same rows, which i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,7 @@ _FIXED = {
     "height": pa.int32(),
     "label": pa.string(),
 }
+NUM_KEYPOINTS = "num_keypoints"
 _TYPES: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "double"}
 # Handed to the Parquet writer at once, which shape no byte: it makes two levels for each value on the way. Measured,
 # 8,192 x 768-d: 114 MiB and .05 s, all at once 136 MiB and .35 s
@@ -73,7 +75,7 @@ class ErrorRow:
 
     key: int
     uri: str
-    stage: str  # "read", "decode", "columns" or "embed"
+    stage: str  # "read", "decode", "describe", "columns" or "embed"
     error: str  # the exception's class
     message: str
 
@@ -83,11 +85,11 @@ def shard_name(number: int) -> str:
     return f"shards/{number:06d}.parquet"
 
 
-def column_types(rows: Iterable[Mapping[str, Value]]) -> dict[str, str]:
+def column_types(rows: Iterable[Mapping[str, Value]], *, has_keypoints: bool = False) -> dict[str, str]:
     """Arrow type names of the source's own columns, by name, from the values of some pictures.
 
     A column that holds only None is a string, integers among floats are floats. Raises GalleryError for values of
-    several types, and for a name that every shard has already.
+    several types, and for a name that every shard has already, or every one of a gallery with keypoints.
     """
     found: dict[str, set[str]] = {}
     for values in rows:
@@ -95,6 +97,10 @@ def column_types(rows: Iterable[Mapping[str, Value]]) -> dict[str, str]:
             found.setdefault(name, set()).update([] if value is None else [_TYPES.get(type(value), repr(type(value)))])
     if clash := sorted(found.keys() & {*_FIXED, EMBEDDING}):
         raise GalleryError(f"the source's columns {clash} have names that every gallery uses itself; rename them")
+    if has_keypoints and NUM_KEYPOINTS in found:
+        raise GalleryError(
+            f"the source's column {NUM_KEYPOINTS!r} has a name that a gallery with SIFT uses itself; rename it"
+        )
     for name, types in found.items():
         if types == {"int64", "double"}:
             found[name] = {"double"}
@@ -133,12 +139,18 @@ def write_shard(
     *,
     columns: Mapping[str, str],
     vector_type: VectorType = "float32",
+    num_keypoints: Sequence[int] | None = None,
 ) -> TableFile:
-    """Write `rows` and their `vectors` [len(rows), D] as shard `number` of the gallery folder; no rows are fine."""
+    """Write `rows` and their `vectors` [len(rows), D] as shard `number` of the gallery folder; no rows are fine.
+
+    `num_keypoints` is each picture's, in a gallery with keypoints.
+    """
     assert vectors.shape[0] == len(rows), (vectors.shape, len(rows))
     flat = pa.array(np.ascontiguousarray(vectors, dtype=vector_type).reshape(-1))
     item = pa.field("element", flat.type, nullable=False)
     arrays = {name: pa.array([getattr(row, name) for row in rows], kind) for name, kind in _FIXED.items()}
+    if num_keypoints is not None:
+        arrays[NUM_KEYPOINTS] = pa.array(num_keypoints, pa.int32())
     for name, kind in columns.items():
         arrays[name] = pa.array([row.columns.get(name) for row in rows], kind)
     arrays[EMBEDDING] = pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, vectors.shape[1]))
@@ -203,13 +215,13 @@ def _read(path: Path, source: Any, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def write_table(gallery: Path, name: str, table: pa.Table) -> TableFile:
-    """Write `table` to the file `name` of the gallery folder, durably."""
-    written = write_aside(gallery / name, lambda path: _write(table, path))
+def write_table(gallery: Path, name: str, table: pa.Table, *, plain: Collection[str] = (EMBEDDING,)) -> TableFile:
+    """Write `table` to the file `name` of the gallery folder, durably; its columns `plain` as one page of values."""
+    written = write_aside(gallery / name, lambda path: _write(table, path, plain))
     return TableFile(name, table.num_rows, written.num_bytes, written.sha256)
 
 
-def _write(table: pa.Table, to: Any) -> None:
+def _write(table: pa.Table, to: Any, plain: Collection[str] = (EMBEDDING,)) -> None:
     """One row group; every setting that shapes the bytes is stated, so that no later default changes a resumed one."""
     pq.write_table(
         pa.Table.from_batches(table.to_batches(_WRITTEN_ROWS), table.schema),
@@ -217,12 +229,12 @@ def _write(table: pa.Table, to: Any) -> None:
         row_group_size=max(1, table.num_rows),
         version="2.6",
         data_page_version="1.0",
-        compression={column: "NONE" if column == EMBEDDING else "ZSTD" for column in table.column_names},
-        compression_level={column: 3 for column in table.column_names if column != EMBEDDING},
+        compression={column: "NONE" if column in plain else "ZSTD" for column in table.column_names},
+        compression_level={column: 3 for column in table.column_names if column not in plain},
         use_dictionary=["label"] if "label" in table.column_names else False,
-        write_statistics=[column for column in table.column_names if column != EMBEDDING],
+        write_statistics=[column for column in table.column_names if column not in plain],
         write_page_checksum=True,
-        # All embeddings in one page: whoever knows where it ends can fetch any of them without a Parquet reader
+        # A column in one page: whoever knows where it ends can fetch any plain value without a Parquet reader
         data_page_size=2**31 - 1,
         max_rows_per_page=2**31 - 1,
         store_schema=True,

@@ -1,4 +1,4 @@
-"""Whether a gallery is what was written: every file's checksum and count, and the index against the shards.
+"""Whether a gallery is what was written: every file's checksum and count, index and keypoints against the shards.
 
 In: a gallery's folder, in whatever state. Out: a list of findings, each with the file, what is wrong with it, and what
 to do; an empty list where everything is in order. Nothing is changed, and a writer at work is not disturbed.
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from semblance.errors import GalleryError
 from semblance.gallery import shards
 from semblance.gallery.generation import open_index
-from semblance.gallery.manifest import MANIFEST_NAME, Manifest
+from semblance.gallery.manifest import MANIFEST_NAME, Manifest, TableFile
 from semblance.gallery.mapped import MappedTable, damaged
 from semblance.gallery.removed import read_alive
 from semblance.gallery.rows import Rows
+from semblance.gallery.shards import NUM_KEYPOINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def verify(path: Path) -> list[Finding]:
 
 def _findings(path: Path, manifest: Manifest) -> Iterator[Finding]:
     tables, num_damaged = [], 0
-    for shard in manifest.shards:
+    for number, shard in enumerate(manifest.shards):
+        table = None
         try:
             table = MappedTable(path / shard.file, shard)
             if table.dimension != manifest.card.dimension:
@@ -64,6 +66,9 @@ def _findings(path: Path, manifest: Manifest) -> Iterator[Finding]:
         except GalleryError as error:
             num_damaged += 1
             yield Finding(shard.file, str(error), _again(path))
+            table = None
+        if manifest.has_keypoints:
+            yield from _keypoints(path, manifest.sift[number], table)
     try:
         shards.committed_errors(path, manifest.errors)
     except GalleryError as error:
@@ -91,6 +96,24 @@ def _shard(path: Path, manifest: Manifest, table: MappedTable) -> Iterator[Findi
         yield Finding(table.table.file, "it holds embeddings that are not finite", _again(path))
     if manifest.card.metric == "cos" and not vectors.any(axis=1).all():
         yield Finding(table.table.file, "it holds zero embeddings, which have no direction", _again(path))
+
+
+def _keypoints(path: Path, file: TableFile, shard: MappedTable | None) -> Iterator[Finding]:
+    """The keypoints of a shard's pictures; None for a damaged one, with which they cannot be compared."""
+    try:
+        table = MappedTable(path / file.file, file)
+        table.check()
+        if shard is None:
+            return
+        found = table.columns(["key"]).column("key").to_numpy()
+        pictures = shard.columns(["key", NUM_KEYPOINTS])
+        counts = pictures.column(NUM_KEYPOINTS).to_numpy()
+        if counts.sum() != len(found):
+            raise damaged(table.path, f"it has {len(found)} keypoints, its shard says {counts.sum()}")
+        if (np.repeat(pictures.column("key").to_numpy(), counts) != found).any():
+            raise damaged(table.path, "its keypoints are not those of its shard's pictures")
+    except GalleryError as error:
+        yield Finding(file.file, str(error), _again(path))
 
 
 def _keys(rows: Rows, alive: NDArray[np.bool_], manifest: Manifest) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,13 +26,15 @@ from semblance.gallery.folder import writing
 from semblance.gallery.generation import open_index
 from semblance.gallery.index import VectorIndex
 from semblance.gallery.index_options import IndexOptions, choose_type
+from semblance.gallery.keypoints import Keypoints, write_keypoints
 from semblance.gallery.lock import writer_lock
 from semblance.gallery.manifest import LARGEST_KEY, IndexFile, Manifest, Part, TableFile
 from semblance.gallery.mapped import MappedTable
 from semblance.gallery.prepare import misfit
 from semblance.gallery.removed import read_alive, write_removed
 from semblance.gallery.rows import Rows, as_keys
-from semblance.gallery.shards import ErrorRow, Row
+from semblance.gallery.shards import NUM_KEYPOINTS, ErrorRow, Row
+from semblance.gallery.stored_keypoints import StoredKeypoints
 from semblance.inputs.sources import Item
 
 _OURS = re.compile(r"\..+\.part|\d{6}\.(parquet|usearch)|removed-\d{6}\.parquet")
@@ -53,6 +55,7 @@ class GalleryWriter:
         self.errors = shards.committed_errors(path, manifest.errors)
         self.rows = Rows([], manifest.card.dimension)
         self.keys = np.empty(0, np.int64)  # [N] of all rows
+        self.keypoints: StoredKeypoints | None = None  # of all rows, in a gallery that keeps them
         self._take(manifest)
 
     @classmethod
@@ -79,13 +82,16 @@ class GalleryWriter:
         rows: Sequence[Row],
         vectors: NDArray[np.floating[Any]],
         *,
+        keypoints: list[Keypoints] | None = None,
         errors: Sequence[ErrorRow] = (),
         part: Part | None = None,
     ) -> None:
         """Store `rows` and `vectors` [len(rows), D], and how far the source was taken with them, as one commit.
 
         A row whose key is here already replaces that one. The vectors are stored as the gallery's number type, and
-        must be usable as such (`shards.vector_problem`). Raises InputError for keys that repeat, GalleryError.
+        must be usable as such (`shards.vector_problem`). In a gallery with keypoints, `keypoints` are those of each
+        row, and are taken out of that list; without them no row has any. Raises InputError for keys that repeat,
+        GalleryError.
         """
         try:
             keys = np.array([row.key for row in rows], np.int64)
@@ -96,16 +102,20 @@ class GalleryWriter:
         manifest, replaced = self.manifest, self._alive_rows_of(keys)
         with writing(self.path):
             if len(rows):
-                columns = manifest.columns
-                if columns is None:
-                    columns = shards.column_types(row.columns for row in rows)
+                columns = self._columns_of(rows)
+                number, counts = manifest.next_shard, None
+                if manifest.has_keypoints:
+                    counts = [0] * len(rows) if keypoints is None else [len(each) for each in keypoints]
+                    sift = write_keypoints(self.path, number, keys, counts, _drained(keypoints or []))
+                    manifest = replace(manifest, sift=(*manifest.sift, sift))
                 shard = shards.write_shard(
                     self.path,
-                    manifest.next_shard,
+                    number,
                     rows,
                     vectors,
                     columns=columns,
                     vector_type=manifest.options["vector_type"],
+                    num_keypoints=counts,
                 )
                 next_key = max(manifest.next_key, min(int(keys.max()) + 1, LARGEST_KEY))
                 manifest = replace(manifest, columns=columns, shards=(*manifest.shards, shard), next_key=next_key)
@@ -119,10 +129,10 @@ class GalleryWriter:
     def upsert(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
         """Store pictures of one's own: `rows` and their `vectors` [len(rows), D] float32, as one commit.
 
-        A row whose key is here already replaces that one; any integer of 64 bits is a key. Raises InputError for
-        vectors that are not finite as the gallery stores them, or zero under cosine, for keys that repeat and for rows
-        that the gallery's columns cannot hold; GalleryError where a source was not taken to its end yet, since the keys
-        to come are its own.
+        A row whose key is here already replaces that one; any integer of 64 bits is a key. Such rows have no keypoints.
+        Raises InputError for vectors that are not finite as the gallery stores them, or zero under cosine, for keys
+        that repeat and for rows that the gallery's columns cannot hold; GalleryError where a source was not taken to
+        its end yet, since the keys to come are its own.
         """
         self._check_finished()
         self._check_rows(rows, vectors)
@@ -169,21 +179,26 @@ class GalleryWriter:
         self._commit(replace(self.manifest, index=self._saved(index, len(self.rows))))
 
     def compact(self, *, threads: int) -> None:
-        """Write all shards anew without the rows that no longer count, and the index with them.
+        """Write all shards anew without the rows that no longer count, and with them their keypoints and the index.
 
         Raises GalleryError where a source was not taken to its end yet, since its shards have to stay where they are.
         """
         self._check_finished()
         manifest = self.manifest
-        number, written = manifest.next_shard, list[TableFile]()
+        number, written, sift = manifest.next_shard, list[TableFile](), list[TableFile]()
+        kept = np.flatnonzero(self.alive)
         for table in self._compacted():
+            here, kept = kept[: len(table)], kept[len(table) :]
             with writing(self.path):
+                if self.keypoints is not None:
+                    counts, found = table.column(NUM_KEYPOINTS).to_pylist(), self.keypoints.pieces(here)
+                    sift.append(write_keypoints(self.path, number + len(written), self.keys[here], counts, found))
                 written.append(shards.write_rows(self.path, number + len(written), table))
         rows = Rows([MappedTable(self.path / shard.file, shard) for shard in written], manifest.card.dimension)
         index = None
         if len(rows):
             index = self._saved(self._new_index(rows, np.ones(len(rows), np.bool_), threads), len(rows))
-        self._commit(replace(manifest, shards=tuple(written), removed=None, index=index))
+        self._commit(replace(manifest, shards=tuple(written), sift=tuple(sift), removed=None, index=index))
 
     # What there is
 
@@ -200,7 +215,7 @@ class GalleryWriter:
     def tidy(self) -> None:
         """Remove files that no manifest names: a killed writer's, or an older generation's."""
         named = {self.path / file.file for file in self.manifest.files}
-        for folder in (self.path, self.path / "shards", self.path / "index"):
+        for folder in (self.path, *(self.path / name for name in ("shards", "sift", "index"))):
             for entry in folder.iterdir() if folder.is_dir() else ():
                 if _OURS.fullmatch(entry.name) and entry not in named and entry.is_file():
                     with suppress(PermissionError):  # on Windows as long as a reader has it; it goes with the next
@@ -221,6 +236,10 @@ class GalleryWriter:
         self.keys = np.concatenate([self.keys if kept else np.empty(0, np.int64), *new])
         self.rows = Rows(tables, manifest.card.dimension)
         self.alive = read_alive(self.path, manifest.removed, len(self.rows))  # [N] which rows count
+        if manifest.has_keypoints:
+            opened = {} if self.keypoints is None else {table.table: table for table in self.keypoints.tables}
+            sift = (opened[f] if f in opened else MappedTable(self.path / f.file, f) for f in manifest.sift)
+            self.keypoints = StoredKeypoints(self.rows, list(sift))
         if manifest.errors != self.manifest.errors:
             self.errors = shards.committed_errors(self.path, manifest.errors)
         self.manifest = manifest
@@ -252,7 +271,7 @@ class GalleryWriter:
                 raise InputError(f"{row.uri}: {problem}")
         if columns is None:
             try:
-                columns = shards.column_types(row.columns for row in rows)
+                columns = self._columns_of(rows)
             except GalleryError as error:
                 raise InputError(str(error)) from error
         with np.errstate(over="ignore"):  # beyond half floats: infinite, and found below
@@ -261,6 +280,12 @@ class GalleryWriter:
             problem = shards.misfit(row.columns, columns) or shards.vector_problem(vector, self.manifest.card.metric)
             if problem:
                 raise InputError(f"{row.uri}: {problem}")
+
+    def _columns_of(self, rows: Sequence[Row]) -> Mapping[str, str]:
+        """The gallery's columns and their types, which the first rows decide. Raises GalleryError."""
+        if self.manifest.columns is not None:
+            return self.manifest.columns
+        return shards.column_types((row.columns for row in rows), has_keypoints=self.manifest.has_keypoints)
 
     def _alive_rows_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows that count and have one of `keys`, ascending."""
@@ -345,6 +370,13 @@ class GalleryWriter:
                 waiting = [joined.slice(shard_rows)]
         if sum(map(len, waiting)):
             yield pa.concat_tables(waiting)
+
+
+def _drained(keypoints: list[Keypoints]) -> Iterator[Keypoints]:
+    """All of a list in its order, which is empty afterwards: those of a shard would else be in memory twice."""
+    keypoints.reverse()
+    while keypoints:
+        yield keypoints.pop()
 
 
 def _misfit(row: Row) -> str:

@@ -104,7 +104,12 @@ def _verified(
     try:
         matrix, mask = _search(a, b, model, threshold, iterations, confidence)
     except cv2.error:
-        return None
+        if model != "fundamental":
+            return None
+        try:  # of points on a plane, which many such matrices fit, USAC may end with none; the plain search has one
+            matrix, mask = _search(a, b, model, threshold, iterations, confidence, method=cv2.FM_RANSAC)
+        except cv2.error:
+            return None
     if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         return None
     is_inlier = mask.reshape(-1) != 0  # [M]
@@ -112,14 +117,20 @@ def _verified(
 
 
 def _search(
-    a: NDArray[np.float32], b: NDArray[np.float32], model: Model, threshold: float, iterations: int, confidence: float
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    model: Model,
+    threshold: float,
+    iterations: int,
+    confidence: float,
+    method: int = _USAC,
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.generic]]:
     """OpenCV's matrix [3, 3] or something else, and its mask [M, 1]."""
     found: NDArray[np.generic] | None
     if model == "homography":
-        found, mask = cv2.findHomography(a, b, _USAC, threshold, maxIters=iterations, confidence=confidence)
+        found, mask = cv2.findHomography(a, b, method, threshold, maxIters=iterations, confidence=confidence)
     elif model == "fundamental":
-        found, mask = cv2.findFundamentalMat(a, b, _USAC, threshold, confidence, iterations)
+        found, mask = cv2.findFundamentalMat(a, b, method, threshold, confidence, iterations)
     else:  # it has no USAC
         found, mask = cv2.estimateAffinePartial2D(
             a, b, method=cv2.RANSAC, ransacReprojThreshold=threshold, maxIters=iterations, confidence=confidence

@@ -13,8 +13,8 @@ import semblance
 Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
-    "embed", "add", "search", "duplicates", "recall", "remove", "compact", "rebuild", "verify", "export", "info",
-    "models", "demo",
+    "embed", "add", "search", "duplicates", "recall", "match", "remove", "compact", "rebuild", "verify", "export",
+    "info", "models", "demo",
 ]  # fmt: skip
 
 

@@ -19,7 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.manifest import Manifest
+from semblance.local.sift import SiftOptions, extract
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -305,3 +307,52 @@ def test_mistakes_with_models(failure: Any, photos: Path, tiny_model: Any, tmp_p
     ):
         assert expected in failure("embed", photos, "--model", model, "--out", tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_keypoints_are_kept_where_they_are_asked_for(
+    run: Run, answer: Callable[..., Any], failure: Callable[..., str], photos: Path, tiny_model: Any, tmp_path: Path
+) -> None:
+    command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--sift", "--max-keypoints", 50)
+    assert run(*command)[0] == 0
+    expected = {"max_keypoints": 50, "longest_side": 1024, "contrast_threshold": 0.04, "is_root": False}
+    assert Manifest.read(tmp_path / "g").options["sift"] == expected
+    facts = answer("info", tmp_path / "g")
+    assert (facts["sift"], facts["shards"]) == (expected, 1)
+    assert facts["keypoints"] > 12  # noise is full of them
+    _, out, _ = run("info", tmp_path / "g")
+    assert f"{facts['keypoints']} of SIFT (" in " ".join(out.split())
+    assert "nothing to do" in run(*command)[1]
+    said = failure(*command[:-1], 60)
+    assert said.endswith("was begun with sift.max_keypoints = 50, not 60; use the same, or another folder")
+    assert failure(*command[:-3]).endswith("was begun with SIFT, not without it; use the same, or another folder")
+    more = tmp_path / "more"
+    more.mkdir()
+    (photos / "cats" / "01.png").rename(more / "one.png")
+    assert run("add", tmp_path / "g", more, "--model", tiny_model.path)[0] == 0
+    found = VectorGallery.open(tmp_path / "g").keypoints
+    assert found is not None
+    np.testing.assert_array_equal(
+        found.take(np.array([12]))[0], extract(more / "one.png", SiftOptions(max_keypoints=50)).descriptors
+    )
+
+
+def test_how_keypoints_are_found_is_chosen(run: Run, photos: Path, tiny_model: Any, tmp_path: Path) -> None:
+    code, _, err = run(
+        "embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--sift", "--sift-longest-side", 20,
+        "--sift-contrast", 0, "--root-sift", "--max-keypoints", 7,
+    )  # fmt: skip
+    assert code == 0, err
+    expected = {"max_keypoints": 7, "longest_side": 20, "contrast_threshold": 0.0, "is_root": True}
+    assert Manifest.read(tmp_path / "g").options["sift"] == expected
+
+
+def test_options_of_keypoints_that_would_be_of_no_use_or_do_harm(
+    run: Run, failure: Callable[..., str], photos: Path, tiny_model: Any, tmp_path: Path
+) -> None:
+    command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g")
+    for option in (("--max-keypoints", 7), ("--root-sift",), ("--sift-contrast", 0), ("--sift-longest-side", 9)):
+        code, _, err = run(*command, *option)
+        assert code == 2
+        assert "say how --sift is done; give it too" in " ".join(err.replace("│", " ").split())
+    assert "leave out one of the two" in failure(*command, "--sift", "--scaled-decode")
+    assert not (tmp_path / "g").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from semblance.card import ModelCard
 from semblance.gallery.build import build
 from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.keypoints import Extractor
+from semblance.gallery.stored_keypoints import PictureKeypoints
 from semblance.inputs.sources import ArraySource, Item
 
 CARD = ModelCard(
@@ -56,6 +58,44 @@ class Items:
 
 def pictures(num: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(1, 256, (num, 8, 8), dtype=np.uint8)
+
+
+MANY = 300  # keypoints of a picture whose first pixel is 255
+
+
+def described(image: NDArray[np.uint8]) -> PictureKeypoints:
+    """Keypoints that stand for a picture's: none, one, two or many, by its first pixel, and drawn from all of them."""
+    first = int(image.reshape(-1)[0])
+    num = MANY if first == 255 else first % 4
+    rng = np.random.default_rng(np.ascontiguousarray(image).reshape(-1))
+    points, other = rng.random((num, 2), np.float32), rng.random((3, num), np.float32)
+    return PictureKeypoints(points, *other, rng.integers(0, 256, (num, 128), dtype=np.uint8))
+
+
+def with_keypoints(max_keypoints: int = MANY) -> Extractor:
+    return Extractor(described, {"max_keypoints": max_keypoints, "contrast_threshold": 0.04})
+
+
+def joined(found: Sequence[PictureKeypoints]) -> list[NDArray[np.generic]]:
+    """All arrays of several pictures, one after the other."""
+    names = ("points", "sizes", "angles", "responses", "descriptors")
+    return [np.concatenate([getattr(each, name) for each in found]) for name in names]
+
+
+@pytest.fixture
+def extractor() -> Extractor:
+    return with_keypoints()
+
+
+@pytest.fixture
+def sift_path(tmp_path: Path) -> Path:
+    """The same 300 pictures in shards of 100, with keypoints; one of them has many."""
+    images = pictures(300)
+    images[150, 0, 0] = 255
+    build(
+        ArraySource(images, name="squares"), BlockMeans(), tmp_path / "s", shard_rows=100, extractor=with_keypoints()
+    )  # fmt: skip
+    return tmp_path / "s"
 
 
 @pytest.fixture

@@ -17,12 +17,15 @@ from semblance.errors import GalleryError, InputError
 from semblance.gallery.build import add, begun, build
 from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.index_options import IndexOptions
+from semblance.gallery.keypoints import Extractor
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.shards import read_columns
+from semblance.gallery.stored_keypoints import PictureKeypoints
 from semblance.gallery.verify import verify
 from semblance.inputs.limits import Limits
 from semblance.inputs.resize import fit
 from semblance.inputs.sources import ArraySource, Item, open_source
+from tests.semblance.gallery.conftest import described, joined, pictures, with_keypoints
 
 
 def read_all(path: Path, names: list[str]) -> list[dict]:
@@ -584,3 +587,157 @@ def test_the_index_takes_a_type_that_holds_the_vectors(
     if dtype == "f32":
         with pytest.raises(InputError, match="half floats do not hold well; index them as f32 or bf16"):
             build(ArraySource(make_pictures(100)), euclidean, tmp_path / "h", index=IndexOptions(dtype="f16"))
+
+
+# Keypoints ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_gallery_differs_by_its_keypoints_and_by_nothing_else(tmp_path: Path, encoder, extractor, make_items) -> None:
+    images = pictures(60)
+    images[7, 0, 0] = 255
+    items = [Item(f"{i}", image, f"{i % 3}", {"n": i}) for i, image in enumerate(images)]
+    items[11], items[12] = Item("11", b""), Item("12", BLACK)  # in the middle of a shard: the others keep theirs
+    for name, each in (("without", None), ("with", extractor)):
+        report = build(make_items(items), encoder, tmp_path / name, shard_rows=25, extractor=each, deterministic=True)
+        assert (report.num_images, report.num_errors) == (58, 2)
+    one, other = tree(tmp_path / "without"), tree(tmp_path / "with")
+    assert other.keys() - one.keys() == {f"sift/00000{number}.parquet" for number in range(3)}
+    same = [name for name in one if one[name] == other[name]]
+    assert same == ["errors.parquet", "index/000001.usearch"]
+    names = ["key", "uri", "label", "n", "width", "embedding"]
+    assert read_all(tmp_path / "without", names) == read_all(tmp_path / "with", names)
+    found = VectorGallery.open(tmp_path / "with").keypoints
+    assert found is not None
+    usable = [image for i, image in enumerate(images) if i not in (11, 12)]
+    np.testing.assert_array_equal(found.take(np.arange(58))[0], joined([described(image) for image in usable])[-1])
+    assert read_all(tmp_path / "with", ["num_keypoints"])[7] == {"num_keypoints": 300}
+    assert verify(tmp_path / "with") == []
+
+
+def test_the_same_input_gives_the_same_keypoints_to_the_byte_also_after_a_stop(
+    tmp_path: Path, encoder, extractor
+) -> None:
+    images = pictures(100)
+    images[60, 0, 0] = 255
+    source = ArraySource(images, name="squares")
+    options = {"shard_rows": 30, "batch": 8, "deterministic": True, "extractor": extractor}
+    build(source, encoder, tmp_path / "a", workers=0, **options)
+    build(source, encoder, tmp_path / "b", workers=4, **options)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int | None) -> None:
+        if done > 70:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        build(source, encoder, tmp_path / "c", workers=0, progress=stop, **options)
+    assert len(Manifest.read(tmp_path / "c").sift) == 2
+    with pytest.raises(GalleryError, match="was begun with SIFT, not without it; use the same, or another folder"):
+        build(source, encoder, tmp_path / "c", **{**options, "extractor": None})
+    # as after a kill between the file of keypoints and the manifest that names it
+    (tmp_path / "c" / "sift" / "000002.parquet").write_bytes(b"half of it")
+    (tmp_path / "c" / "sift" / ".000002.parquet.1.ab.part").write_bytes(b"and before that")
+    build(source, encoder, tmp_path / "c", workers=2, **options)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b") == tree(tmp_path / "c")
+
+
+def test_a_source_that_is_looked_through_again_gives_new_keypoints_for_what_changed(
+    tmp_path: Path, encoder, extractor, make_items
+) -> None:
+    images, changed = pictures(20), pictures(20, seed=3)
+    changed[4, 0, 0] = 255
+    build(
+        make_items([Item(f"{i}", image) for i, image in enumerate(images)]), encoder, tmp_path / "g",
+        shard_rows=8, extractor=extractor,
+    )  # fmt: skip
+    again = [Item(f"{i}", changed[i] if i % 4 == 0 else image) for i, image in enumerate(images)]
+    report = add(make_items([*again, Item("new", changed[19])]), encoder, tmp_path / "g", extractor=extractor)
+    assert report.num_images == 21
+    gallery = VectorGallery.open(tmp_path / "g")
+    assert gallery.keypoints is not None
+    rows = np.flatnonzero(gallery.alive)
+    now = {i: changed[i] if i % 4 == 0 else image for i, image in enumerate(images)}
+    for key, row in zip(gallery.keys.tolist(), rows, strict=True):
+        expected = described(now.get(key, changed[19])).descriptors
+        np.testing.assert_array_equal(gallery.keypoints.take(np.array([row]))[0], expected)
+    assert verify(tmp_path / "g") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "says"),
+    [
+        (None, with_keypoints(), "was begun without SIFT, not with it; use the same, or another folder"),
+        (with_keypoints(), None, "was begun with SIFT, not without it"),
+        (with_keypoints(), with_keypoints(200), r"was begun with sift\.max_keypoints = 300, not 200; use the same, or"),
+    ],
+)
+def test_all_pictures_of_a_gallery_have_keypoints_found_in_the_same_way(
+    tmp_path: Path, encoder, before: Extractor | None, given: Extractor | None, says: str
+) -> None:
+    source, path = ArraySource(pictures(5), name="squares"), tmp_path / "g"
+    build(source, encoder, path, shard_rows=10, extractor=before)
+    for call in (
+        lambda: build(source, encoder, path, shard_rows=10, extractor=given),
+        lambda: begun(path, encoder.card, source, shard_rows=10, extractor=given),
+        lambda: add(ArraySource(pictures(5), name="more"), encoder, path, extractor=given),
+    ):
+        with pytest.raises(GalleryError, match=says):
+            call()
+    assert build(source, encoder, path, shard_rows=10, extractor=before).num_taken == 0
+
+
+@pytest.mark.parametrize(
+    ("most", "default", "largest"),
+    [(512, 885, 3540), (100, 4096, 18136), (4096, 110, 440), (1 << 20, 1, 4)],
+)
+def test_a_shard_has_about_64_mib_of_keypoints_and_may_have_four_times_as_many(
+    tmp_path: Path, encoder, most: int, default: int, largest: int
+) -> None:
+    source = ArraySource(pictures(2))
+    build(source, encoder, tmp_path / "g", extractor=with_keypoints(most))
+    assert Manifest.read(tmp_path / "g").options["shard_rows"] == default
+    assert default * most * 148 <= 64 << 20 or default == 1
+    build(source, encoder, tmp_path / "h", shard_rows=largest, extractor=with_keypoints(most))
+    with pytest.raises(InputError, match=f"shard_rows must be at most {largest} at {most} keypoints to a picture, is"):
+        build(source, encoder, tmp_path / "i", shard_rows=largest + 1, extractor=with_keypoints(most))
+
+
+@pytest.mark.parametrize("most", [None, 0, (1 << 20) + 1, True])
+def test_keypoints_without_bound_are_refused(tmp_path: Path, encoder, most: int | None) -> None:
+    with pytest.raises(InputError, match="max_keypoints must be"):
+        build(ArraySource(pictures(2)), encoder, tmp_path / "g", extractor=with_keypoints(most))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keypoints_of_pictures_that_are_decoded_smaller_are_refused(tmp_path: Path, encoder, extractor) -> None:
+    with pytest.raises(InputError, match=r"\(--sift\) of JPEGs that are decoded smaller .* leave out one of the two"):
+        build(
+            ArraySource(pictures(2)), encoder, tmp_path / "g", extractor=extractor, limits=Limits(is_scaled=True)
+        )  # fmt: skip
+
+
+def test_a_column_that_a_gallery_with_keypoints_has_itself(tmp_path: Path, encoder, extractor, make_items) -> None:
+    source = make_items([Item("a", pictures(1)[0], columns={"num_keypoints": 7})])
+    build(source, encoder, tmp_path / "without")
+    assert read_all(tmp_path / "without", ["num_keypoints"]) == [{"num_keypoints": 7}]
+    with pytest.raises(GalleryError, match="'num_keypoints' has a name that a gallery with SIFT uses itself; rename"):
+        build(source, encoder, tmp_path / "with", extractor=extractor)
+    assert [path.name for path in tmp_path.iterdir()] == ["without"]
+
+
+def test_a_picture_whose_keypoints_cannot_be_found_is_listed(tmp_path: Path, encoder) -> None:
+    images = pictures(5)
+
+    def describe(image: np.ndarray) -> PictureKeypoints:
+        if (image[..., 0] == images[2]).all():
+            raise MemoryError
+        return described(image)
+
+    extractor = Extractor(describe, {"max_keypoints": 300})
+    report = build(ArraySource(images, name="squares"), encoder, tmp_path / "g", extractor=extractor)
+    assert (report.num_images, report.num_errors) == (4, 1)
+    assert [(row["key"], row["stage"], row["error"]) for row in error_rows(tmp_path / "g")] == [
+        (2, "describe", "MemoryError")
+    ]

@@ -145,3 +145,15 @@ def test_a_file_that_was_there_is_replaced_whole_or_not_at_all(
         export(gallery, tmp_path / name)
     assert (tmp_path / name).read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["g", name]
+
+
+def test_a_table_says_how_many_keypoints_each_picture_has(sift_path: Path, tmp_path: Path) -> None:
+    remove(sift_path, where="num_keypoints = 2")
+    gallery = VectorGallery.open(sift_path)
+    export(gallery, tmp_path / "all.parquet")
+    table = pq.read_table(tmp_path / "all.parquet")
+    assert gallery.keypoints is not None
+    counts = gallery.keypoints.counts(np.flatnonzero(gallery.alive)).tolist()
+    assert table.column("num_keypoints").to_pylist() == counts
+    assert (2 in counts, len(counts) > 200) == (False, True)
+    assert "descriptor" not in table.column_names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from semblance.errors import GalleryError
@@ -27,3 +28,12 @@ def test_facts_are_those_of_the_opened_gallery(gallery_path: Path) -> None:
 def test_there_must_be_a_gallery(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="no gallery"):
         read_facts(tmp_path / "nowhere")
+
+
+def test_how_many_keypoints_there_are_and_how_they_were_found(gallery_path: Path, sift_path: Path) -> None:
+    assert (read_facts(gallery_path).sift, read_facts(gallery_path).keypoints) == (None, 0)
+    facts, gallery = read_facts(sift_path), VectorGallery.open(sift_path)
+    assert facts.sift == {"max_keypoints": 300, "contrast_threshold": 0.04}
+    assert gallery.keypoints is not None
+    assert facts.keypoints == gallery.keypoints.counts(np.arange(300)).sum() > 300
+    assert gallery.describe()["keypoints"] == facts.keypoints

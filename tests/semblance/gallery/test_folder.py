@@ -25,11 +25,12 @@ def test_folders_that_are_missing_are_made_and_named_from_the_inside(tmp_path: P
 
 LEFT_BY_A_KILL = [
     [], ["lock"], ["errors.parquet"], ["shards/"], ["shards/.000000.parquet.12.ab.part"], [".manifest.json.1.cd.part"],
-    ["lock", "shards/", "errors.parquet", ".errors.parquet.9.ef.part"],
+    ["lock", "shards/", "errors.parquet", ".errors.parquet.9.ef.part"], ["shards/", "sift/"],
+    ["shards/", "sift/.000000.parquet.12.ab.part"],
 ]  # fmt: skip
 NOT_OURS = [
     ["mine.txt"], ["lock", "mine.txt"], ["shards/mine.parquet"], ["shards/000000.parquet"], [".hidden"], ["index/"],
-    ["errors.parquet.bak"], ["lock.txt"], ["part"], [".part"],
+    ["sift/mine.parquet"], ["sift/000000.parquet"], ["errors.parquet.bak"], ["lock.txt"], ["part"], [".part"],
 ]  # fmt: skip
 
 

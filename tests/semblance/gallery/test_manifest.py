@@ -100,3 +100,39 @@ def test_no_folder_and_another_folder(tmp_path: Path) -> None:
         Manifest.read(tmp_path / "none")
     with pytest.raises(GalleryError, match=r"is no gallery: it has no manifest\.json"):
         Manifest.read(tmp_path)
+
+
+def test_a_gallery_without_keypoints_has_no_word_of_them(gallery_path: Path) -> None:
+    """As galleries were written before there were any."""
+    assert "sift" not in (gallery_path / MANIFEST_NAME).read_text()
+    manifest = Manifest.read(gallery_path)
+    assert (manifest.sift, manifest.has_keypoints) == ((), False)
+
+
+def test_files_of_keypoints_are_named_beside_their_shards(sift_path: Path, tmp_path: Path) -> None:
+    manifest = Manifest.read(sift_path)
+    assert [file.file for file in manifest.sift] == [f"sift/00000{number}.parquet" for number in range(3)]
+    assert {*manifest.sift} < {*manifest.files}
+    assert manifest.has_keypoints
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path) == manifest
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (drop("sift"), "its files of keypoints are 0, not those of 3 shards"),
+        (lambda raw: raw["sift"].reverse(), "its files of keypoints are 3, not those of 3 shards"),
+        (lambda raw: raw["sift"].pop(), "its files of keypoints are 2"),
+        (lambda raw: raw["options"].pop("sift"), "its files of keypoints are 3, not those of 0 shards"),
+        (lambda raw: raw["options"].update(sift=3), "sift of options must be a dict, is 3"),
+        (lambda raw: raw["options"]["sift"].pop("max_keypoints"), "no 'max_keypoints'"),
+        (lambda raw: raw["options"]["sift"].update(max_keypoints="x"), "max_keypoints must be a count"),
+        (lambda raw: raw["sift"][0].update(file="../elsewhere"), "inside the gallery"),
+        (lambda raw: raw.update(sift={}), "sift must be a list"),
+    ],
+)
+def test_damage_to_what_is_said_of_keypoints_is_named(
+    sift_path: Path, damage: Callable[[dict[str, Any]], Any], says: str
+) -> None:
+    test_damage_is_named(sift_path, damage, says)

@@ -163,10 +163,54 @@ def test_what_is_no_parquet_file_at_all(tmp_path: Path) -> None:
 
 
 def test_the_gallery_of_a_file_is_the_folder_that_verify_takes(tmp_path: Path) -> None:
-    for name in ("shards/000000.parquet", "index/000001.usearch", "errors.parquet", "removed-000001.parquet"):
+    for name in (
+        "shards/000000.parquet",
+        "sift/000000.parquet",
+        "index/000001.usearch",
+        "errors.parquet",
+        "removed-000001.parquet",
+    ):
         (path := tmp_path / name).parent.mkdir(exist_ok=True)
         assert str(damaged(path, "x")) == (
             f"{path} is missing; `semblance verify {tmp_path}` says what is left and what to do"
         )
         path.touch()
         assert str(damaged(path, "x")).startswith(f"{path} is damaged (x); `semblance verify {tmp_path}` says")
+
+
+def test_values_are_those_of_any_column_in_one_plain_page(tmp_path: Path) -> None:
+    columns = {
+        "embedding": fixed(4),
+        "key": pa.array([3, -1, 2**40, 0], pa.int64()),
+        "size": pa.array([0.5, 1, 2, 3], pa.float32()),
+        "name": pa.FixedSizeBinaryArray.from_buffers(pa.binary(3), 4, [None, pa.py_buffer(b"abcdefghijkl")]),
+    }
+    fields = [pa.field(name, array.type, nullable=False) for name, array in columns.items()]
+    for num in (4, 1, 0):
+        content = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)).slice(0, num)
+        pq.write_table(content, tmp_path / "x.parquet", compression="none", use_dictionary=False)
+        table = MappedTable(tmp_path / "x.parquet", named(tmp_path / "x.parquet"))
+        assert table.values("key", 8).view("<i8")[:, 0].tolist() == [3, -1, 2**40, 0][:num]
+        assert table.values("size", 4).view("<f4")[:, 0].tolist() == [0.5, 1, 2, 3][:num]
+        assert table.values("name", 3).tobytes() == b"abcdefghijkl"[: 3 * num]
+        assert not table.values("name", 3).flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "row_bytes", "says"),
+    [
+        ({}, "y", 4, "it has no column 'y' in one row group"),
+        ({"row_group_size": 2}, "x", 4, "it has no column 'x' in one row group"),
+        ({"compression": "zstd"}, "x", 4, "its column 'x' is not uncompressed"),
+        ({"use_dictionary": True}, "x", 4, "its column 'x' is not uncompressed"),
+        ({}, "x", 4096, "its column 'x' is no 4096 bytes wide"),
+    ],
+)
+def test_values_that_do_not_lie_as_ours_do(
+    tmp_path: Path, options: dict[str, Any], name: str, row_bytes: int, says: str
+) -> None:
+    path = tmp_path / "x.parquet"
+    content = pa.table({"x": pa.array([1, 2, 3, 4], pa.float32())})
+    pq.write_table(content, path, **{"compression": "none", "use_dictionary": False, **options})
+    with pytest.raises(GalleryError, match=says):
+        MappedTable(path, named(path)).values(name, row_bytes)

@@ -18,7 +18,7 @@ from semblance.card import ModelCard
 from semblance.gallery.pipeline import Pipeline, Prepared, Shard, Times
 from semblance.gallery.prepare import Known, Picture
 from semblance.gallery.shards import ErrorRow, Row
-from tests.semblance.gallery.conftest import CARD
+from tests.semblance.gallery.conftest import CARD, described
 
 
 @dataclass
@@ -273,3 +273,20 @@ def test_busy_seconds_add_up_over_threads() -> None:
     with pytest.raises(ZeroDivisionError), times.measured("write"):
         raise ZeroDivisionError
     assert times.busy["write"] >= 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_keypoints_come_with_the_rows_of_their_pictures(workers: int) -> None:
+    def prepare(item: int) -> Prepared:
+        found = prepared(item)
+        if isinstance(found, Picture):
+            found.keypoints = described(found.pixels)
+        return found
+
+    shards, _, _ = ran(range(60), batch=4, shard_items=25, workers=workers, prepare=prepare)
+    for shard in shards:
+        wanted = [described(np.full((8, 8, 1), row.key % 256, np.uint8)) for row in shard.rows]
+        assert [len(each) for each in shard.keypoints] == [len(each) for each in wanted]
+        for found, other in zip(shard.keypoints, wanted, strict=True):
+            np.testing.assert_array_equal(found.descriptors, other.descriptors)
+    assert all(shard.keypoints == [] for shard in ran(range(60), batch=4, shard_items=25, workers=workers)[0])

@@ -13,9 +13,10 @@ import pytest
 
 from semblance.gallery.prepare import Known, Picture, misfit, prepare
 from semblance.gallery.shards import ErrorRow, Row
+from semblance.gallery.stored_keypoints import PictureKeypoints
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Item
-from tests.semblance.gallery.conftest import CARD
+from tests.semblance.gallery.conftest import CARD, described
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 256, (30, 50, 3), dtype=np.uint8)
@@ -154,3 +155,41 @@ def test_what_columns_cannot_hold(item: Item, says: str) -> None:
     assert (found.stage == "columns") == bool(says)
     found.message.encode()
     found.uri.encode()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_keypoints_are_those_of_the_picture_before_it_is_resized(channels: int) -> None:
+    seen: list[np.ndarray] = []
+
+    def describe(pixels: np.ndarray) -> PictureKeypoints:
+        seen.append(pixels)
+        return described(pixels)
+
+    found = prepare(7, Item("a", encoded()), replace(CARD, channels=channels), describe=describe)
+    assert isinstance(found, Picture)
+    assert [(each.shape, each.dtype) for each in seen] == [((30, 50, channels), np.uint8)]
+    assert found.keypoints is not None
+    np.testing.assert_array_equal(found.keypoints.descriptors, described(seen[0]).descriptors)
+    without = prepare(7, Item("a", encoded()), replace(CARD, channels=channels))
+    assert isinstance(without, Picture)
+    assert without.keypoints is None
+    np.testing.assert_array_equal(found.pixels, without.pixels)
+
+
+def test_a_picture_whose_keypoints_cannot_be_found_is_an_error_row() -> None:
+    def fail(pixels: np.ndarray) -> PictureKeypoints:
+        raise cv2.error("OpenCV(4): no memory")
+
+    found = prepare(9, Item("some/uri", PIXELS), CARD, describe=fail)
+    assert found == ErrorRow(9, "some/uri", "describe", "error", "some/uri: OpenCV(4): no memory")
+    broken = prepare(9, Item("some/uri", b""), CARD, describe=fail)
+    assert isinstance(broken, ErrorRow)
+    assert broken.stage == "decode"  # nothing to look for keypoints in
+
+
+def test_known_pictures_are_not_described_again() -> None:
+    def fail(pixels: np.ndarray) -> PictureKeypoints:
+        raise AssertionError
+
+    known = {"a": (3, hashlib.sha256(PIXELS.tobytes()).hexdigest())}
+    assert prepare(90, Item("a", PIXELS), CARD, known=known, describe=fail) == Known(3)

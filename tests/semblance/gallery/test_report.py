@@ -86,3 +86,11 @@ def test_the_callers_own_thread_is_one_worker() -> None:
 
 def test_a_stream_of_no_length_divides_by_nothing() -> None:
     assert report(1, index=1, num_taken=1).advice.startswith("index-bound")
+
+
+def test_where_sift_is_what_takes_long_other_advice_helps() -> None:
+    times = Times(workers=2, streams=1, busy={"decode": 19, "inference": 5, "write": 1})
+    options = {"num_images": 9, "num_errors": 0, "num_taken": 9, "num_added": 9, "total_seconds": 10}
+    plain, found = (make_report(times, has_keypoints=has, **options).advice for has in (False, True))
+    assert "--scaled-decode" in plain
+    assert found.startswith("decode-bound, most of it by SIFT: raise --workers; with a smaller --sift-longest-side")

@@ -188,3 +188,19 @@ def test_extreme_keys_and_sizes_there_and_back(folder: Path) -> None:
     assert [row["label"] for row in rows] == ["", None, None]
     assert [row["width"] for row in rows] == [0, 2**31 - 1, 1]
     assert all(row[name] is None for row in rows for name in "nfbs")
+
+
+def test_the_number_of_keypoints_stands_before_the_sources_own_columns(folder: Path) -> None:
+    without = write_shard(folder, 0, rows(3), vectors(3), columns=COLUMNS)
+    written = write_shard(folder, 1, rows(3), vectors(3), columns=COLUMNS, num_keypoints=[0, 5, 512])
+    schema = pq.read_schema(folder / written.file)
+    assert [name for name in schema.names if name != "num_keypoints"] == pq.read_schema(folder / without.file).names
+    assert schema.names[6] == "num_keypoints"
+    assert str(schema.field("num_keypoints").type) == "int32"
+    assert read_columns(folder / written.file, ["num_keypoints"]).column(0).to_pylist() == [0, 5, 512]
+
+
+def test_the_sources_own_column_of_that_name_is_refused_where_it_is_taken() -> None:
+    assert column_types([{"num_keypoints": 1}]) == {"num_keypoints": "int64"}
+    with pytest.raises(GalleryError, match="'num_keypoints' has a name that a gallery with SIFT uses itself; rename"):
+        column_types([{"num_keypoints": 1}], has_keypoints=True)

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from semblance.errors import GalleryError
 from semblance.files import sha256_of
 from semblance.gallery.build import build
+from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.index import VectorIndex
+from semblance.gallery.keypoints import write_keypoints
 from semblance.gallery.manifest import IndexFile, Manifest
 from semblance.gallery.shards import Row, write_shard
+from semblance.gallery.stored_keypoints import PictureKeypoints
 from semblance.gallery.upkeep import compact, rebuild, remove
 from semblance.gallery.verify import Finding, verify
 from semblance.gallery.writer import GalleryWriter
 from semblance.inputs.sources import ArraySource
+from tests.semblance.gallery.conftest import described, joined
 
 
 @pytest.fixture
@@ -202,3 +206,62 @@ def test_a_gallery_that_changes_meanwhile_is_read_again(gallery_path: Path, monk
     assert verify(gallery_path) == []
     assert len(turns) == 1
     assert Manifest.read(gallery_path) != turns[0]
+
+
+# Keypoints ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["built", "removed", "replaced", "compacted", "no rows"])
+def test_nothing_is_wrong_with_the_keypoints_that_a_writer_leaves(sift_path: Path, state: str) -> None:
+    if state != "built":
+        remove(sift_path, [3, 299])
+    with GalleryWriter.open(sift_path) as writer:
+        if state in ("replaced", "compacted"):
+            writer.upsert([Row(5, "5", "0" * 64, 8, 8)], np.ones((1, 16), np.float32))
+        if state == "no rows":
+            writer.remove(np.arange(300))
+    if state in ("compacted", "no rows"):
+        compact(sift_path, threads=1)
+    assert verify(sift_path) == []
+
+
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 100), flip])
+def test_each_damaged_file_of_keypoints_is_found(sift_path: Path, damage: Callable[[Path], None]) -> None:
+    shard = sift_path / "shards" / "000001.parquet"
+    for file in Manifest.read(sift_path).sift:
+        path = sift_path / file.file
+        whole, shard_whole = path.read_bytes(), shard.read_bytes()
+        damage(path)
+        (found,) = verify(sift_path)
+        assert (found.file, found.problem.count(file.file)) == (file.file, 1)
+        assert found.remedy.startswith("restore it from a copy")
+        damage(shard)  # then there is nothing to compare them with, but their checksum
+        assert {found.file for found in verify(sift_path)} == {file.file, "shards/000001.parquet"}
+        path.write_bytes(whole)
+        assert [found.file for found in verify(sift_path)] == ["shards/000001.parquet"]
+        shard.write_bytes(shard_whole)
+    assert verify(sift_path) == []
+
+
+def test_a_flipped_bit_anywhere_in_a_file_of_keypoints_is_found(sift_path: Path) -> None:
+    path = sift_path / "sift" / "000001.parquet"
+    whole = path.read_bytes()
+    for at in np.random.default_rng(0).integers(0, len(whole), 40).tolist():
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        assert [found.file for found in verify(sift_path)] == ["sift/000001.parquet"], at
+
+
+def test_keypoints_that_are_not_of_the_shards_pictures(sift_path: Path) -> None:
+    manifest = Manifest.read(sift_path)
+    shard = VectorGallery.open(sift_path).all_rows.tables[1].columns(["key", "num_keypoints"])
+    keys, counts = shard.column("key").to_numpy(), shard.column("num_keypoints").to_pylist()
+    none = described(np.zeros((8, 8), np.uint8))
+    for number, (wrong_keys, wrong_counts, says) in enumerate(
+        [(keys + 1, counts, "its keypoints are not those of its shard's pictures"), (keys, [0] * 100, "its shard says")]
+    ):
+        given = [described(np.full((8, 8), 255, np.uint8))] * (sum(wrong_counts) // 300 + 1)
+        found = PictureKeypoints(*(each[: sum(wrong_counts)] for each in joined([none, *given])))  # type: ignore[arg-type]
+        file = write_keypoints(sift_path, 1, wrong_keys, wrong_counts, [found])
+        replace(manifest, sift=(manifest.sift[0], file, manifest.sift[2])).write(sift_path)
+        (finding,) = verify(sift_path)
+        assert (finding.file, says in finding.problem) == ("sift/000001.parquet", True), number

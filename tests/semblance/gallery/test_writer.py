@@ -18,10 +18,12 @@ from semblance.gallery.generation import open_index
 from semblance.gallery.index_options import IndexOptions
 from semblance.gallery.manifest import LARGEST_KEY, Manifest, Part
 from semblance.gallery.shards import Row, read_columns
+from semblance.gallery.stored_keypoints import StoredKeypoints
 from semblance.gallery.upkeep import rebuild
 from semblance.gallery.verify import verify
 from semblance.gallery.writer import GalleryWriter
 from semblance.inputs.sources import ArraySource, Item
+from tests.semblance.gallery.conftest import MANY, described, joined
 
 SHA256 = "0" * 64
 
@@ -499,3 +501,68 @@ def test_a_folder_that_is_no_gallery_gets_no_lock_file(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="is no gallery"), GalleryWriter.open(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# Keypoints ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_ones_own_have_no_keypoints_and_the_others_keep_theirs(sift_path: Path) -> None:
+    before = opened_keypoints(sift_path).take(np.arange(300))
+    num_many = VectorGallery.open(sift_path).matching("num_keypoints = 300").sum()
+    with GalleryWriter.open(sift_path) as writer:
+        writer.upsert(rows([150, 400]), vectors(2))
+        writer.update_index(threads=1)
+        assert writer.keypoints is not None
+        assert writer.keypoints.counts(np.array([150, 300, 301])).tolist() == [MANY, 0, 0]  # 150 is removed, not gone
+    assert verify(sift_path) == []
+    stored = opened_keypoints(sift_path)
+    assert stored.counts(np.array([300, 301])).tolist() == [0, 0]
+    np.testing.assert_array_equal(stored.take(np.arange(300))[0], before[0])
+    assert Manifest.read(sift_path).sift[-1].num_rows == 0
+    assert VectorGallery.open(sift_path).matching("num_keypoints = 300").sum() == num_many - 1
+
+
+def test_compacting_keeps_the_keypoints_of_the_rows_that_count_and_no_others(sift_path: Path) -> None:
+    with GalleryWriter.open(sift_path) as writer:
+        writer.remove(np.arange(0, 300, 3))
+        writer.upsert(rows([7]), vectors(1))
+        alive, num_before = np.flatnonzero(writer.alive), sum(file.num_rows for file in writer.manifest.sift)
+        assert writer.keypoints is not None
+        expected = writer.keypoints.keypoints(alive)
+        writer.compact(threads=1)
+        sift = writer.manifest.sift
+    assert sorted(path.name for path in (sift_path / "sift").iterdir()) == [Path(file.file).name for file in sift]
+    assert [file.file for file in sift] == ["sift/000004.parquet", "sift/000005.parquet"]
+    found = opened_keypoints(sift_path).keypoints(np.arange(len(alive)))
+    for one, other in zip(joined([found]), joined([expected]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sum(file.num_rows for file in sift) == len(expected) < num_before
+    assert verify(sift_path) == []
+
+
+def test_an_emptied_gallery_has_no_files_of_keypoints_and_takes_new_ones(
+    sift_path: Path, encoder, extractor, make_pictures
+) -> None:
+    with GalleryWriter.open(sift_path) as writer:
+        writer.remove(np.arange(300))
+        writer.compact(threads=1)
+        assert (writer.manifest.shards, writer.manifest.sift) == ((), ())
+    images = make_pictures(9, seed=4)
+    add(ArraySource(images, name="more"), encoder, sift_path, extractor=extractor)
+    expected = joined([described(image) for image in images])[-1]
+    np.testing.assert_array_equal(opened_keypoints(sift_path).take(np.arange(9))[0], expected)
+    assert verify(sift_path) == []
+
+
+def test_what_a_killed_writer_left_of_keypoints_goes(sift_path: Path) -> None:
+    for name in ("sift/000003.parquet", "sift/.000003.parquet.7.cd.part", "sift/mine"):
+        (sift_path / name).write_text("x")
+    with GalleryWriter.open(sift_path):
+        pass
+    assert sorted(path.name for path in (sift_path / "sift").iterdir()) == [
+        "000000.parquet", "000001.parquet", "000002.parquet", "mine",
+    ]  # fmt: skip
+
+
+def opened_keypoints(path: Path) -> StoredKeypoints:
+    return StoredKeypoints.open(path, Manifest.read(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from semblance.errors import InputError
 from semblance.local.geometry import Geometry, verify
+from semblance.local.matching import match
 from semblance.local.sift import SiftOptions, extract
 from tests.semblance.local.conftest import Pair
 
@@ -83,6 +85,14 @@ def test_a_competing_model_is_not_taken_whatever_the_order(pair: Callable[[str],
         order = np.random.default_rng(seed).permutation(len(a))
         is_inlier = verify(a[order], b[order]).is_inlier
         assert (real.errors(a[order][is_inlier], b[order][is_inlier]) < 5).mean() >= 0.94
+
+
+def test_a_flat_thing_has_a_fundamental_matrix(sift_pairs_dir: Path) -> None:
+    """One of many that fit a plane; OpenCV's USAC ends with an assertion there."""
+    a, b = (extract(sift_pairs_dir / f"{name}.png") for name in ("box", "box_in_scene"))
+    found = match(a.descriptors, b.descriptors)
+    geometry = verify(a.points[found.query], b.points[found.train], model="fundamental")
+    assert geometry.num_inliers >= 30
 
 
 @pytest.mark.parametrize("name", ["adam", "boat", "city"])
