@@ -35,7 +35,6 @@ NONE = 1 << 40  # the squared distance of what is not there
 _MEMBERS = 16  # scores under one minimum
 _FAR = np.float32(1 << 25)  # of a column that only fills a tile: above every score, and exact
 _NARROWEST = 2 * _MEMBERS  # columns of a part: two minima leave the graph
-_WIDTH_STEP = 64  # sets of about one size share a tile, at the price of some empty columns
 _SQUARED = 4096  # descriptors whose norms are computed together
 _INSIDE = 256  # pairs looked at one by one together: 512 kB of bytes, 2 MB of floats
 
@@ -85,6 +84,38 @@ class _Tile:
         return self.width // _MEMBERS
 
 
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Query descriptors, and what the arithmetic needs of them."""
+
+    descriptors: Descriptors  # [M, 128]
+    squares: Ints  # [M] squared norms
+    sums: Ints  # [M] of the bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs of a query and a set that are to be looked at one by one, each [P]."""
+
+    row: Ints  # of the query
+    set: Ints
+    begin: Ints  # of the part of the set that has the nearest, among all descriptors
+    count: Ints  # descriptors of that part
+    num_groups: Ints  # in its tile
+    group: Ints  # the best of them
+    second: Ints  # the smallest squared distance in any other group or part
+
+    def take(self, part: slice) -> _Pairs:
+        """Some of them."""
+        return _Pairs(*(getattr(self, name)[part] for name in self.__slots__))
+
+    @classmethod
+    def join(cls, parts: Sequence[_Pairs]) -> _Pairs:
+        """All of several."""
+        none = np.empty(0, np.int64)
+        return cls(*(np.concatenate([none, *(getattr(each, name) for each in parts)]) for name in cls.__slots__))
+
+
 Keep = Callable[[Ints, Ints], Bools]  # squared distances [...]: the first, no less than the second -> which pairs stay
 
 
@@ -105,64 +136,47 @@ class Searcher:
 
     def search(self, queries: Descriptors, train: DescriptorSets, keep: Keep) -> Nearest:
         """What `keep` does not drop of all pairs of a query [M, 128] and a set with a descriptor or more."""
-        query_squares, train_squares = self._squares(queries), self._squares(train.descriptors)
-        # a score is |b|^2 - 2 a.(b - 128): add |a|^2, and take off what the 128 left in it
-        missing = query_squares - 256 * queries.sum(axis=1, dtype=np.int64)  # [M]
+        squares = self._squares(train.descriptors)
+        asked = _Queries(queries, self._squares(queries), queries.sum(axis=1, dtype=np.int64))
         plans = _plans(train.counts, self._shape.columns)
-        units = self._all(lambda plan: [_tile(train, train_squares, parts) for parts in plan], plans)
-        rows = max(
-            1, min(self._shape.rows, -(-len(queries) // self._threads) if len(units) < self._threads else 1 << 30)
-        )
+        units = self._all(lambda plan: [_tile(train, squares, parts) for parts in plan], plans)
+        rows = max(1, min(self._shape.rows, -(-len(queries) // self._threads)))
+        if len(units) >= self._threads:  # there is work for all of them without cutting the queries
+            rows = self._shape.rows
         tasks = [(slice(start, start + rows), unit) for start in range(0, len(queries), rows) for unit in units]
+        left = _Pairs.join(self._all(lambda task: self._left(asked, *task, keep), tasks))
+        parts = [left.take(slice(start, start + _INSIDE)) for start in range(0, len(left.row), _INSIDE)]
+        return _joined(self._all(lambda part: _inside(asked, train, squares, part), parts))
 
-        def work(task: tuple[slice, list[_Tile]]) -> Nearest:
-            part, unit = task
-            return self._search_unit(queries, query_squares, missing, part, unit, train, train_squares, keep)
-
-        return _joined(self._all(work, tasks))
-
-    def _search_unit(
-        self,
-        queries: Descriptors,
-        query_squares: Ints,
-        missing: Ints,
-        part: slice,
-        unit: Sequence[_Tile],
-        train: DescriptorSets,
-        train_squares: Ints,
-        keep: Keep,
-    ) -> Nearest:
+    def _left(self, asked: _Queries, part: slice, unit: Sequence[_Tile], keep: Keep) -> _Pairs:
         """Some queries against one tile of several sets, or against several tiles of one set."""
-        given = queries[part]
-        first, second, group = self._minima(given, unit[0], missing[part])  # [m, I]
+        first, second, group = self._minima(asked, part, unit[0])  # [m, I]
         at = np.zeros(first.shape, np.int64)
         for number, tile in enumerate(unit[1:], start=1):  # parts of one set: I is 1
-            other_first, other_second, other_group = self._minima(given, tile, missing[part])
+            other_first, other_second, other_group = self._minima(asked, part, tile)
             is_nearer = other_first < first
             second = np.where(is_nearer, np.minimum(first, other_second), np.minimum(second, other_first))
             first, group = np.where(is_nearer, other_first, first), np.where(is_nearer, other_group, group)
             at = np.where(is_nearer, number, at)
         row, column = np.nonzero(keep(first, second))
-        begins = np.stack([tile.begins for tile in unit])[at[row, column], column]
-        counts = np.stack([tile.counts for tile in unit])[at[row, column], column]
-        widths = np.array([tile.num_groups for tile in unit])[at[row, column]]
-        sets = unit[0].sets[column]
-        index, nearest, runner_up = _inside(
-            queries, query_squares, row + part.start, train, train_squares, begins, counts, widths, group[row, column]
+        at = at[row, column]
+        return _Pairs(
+            row=row + part.start,
+            set=unit[0].sets[column],
+            begin=np.stack([tile.begins for tile in unit])[at, column],
+            count=np.stack([tile.counts for tile in unit])[at, column],
+            num_groups=np.array([tile.num_groups for tile in unit])[at],
+            group=group[row, column],
+            second=second[row, column],
         )
-        index += begins - train.offsets[sets]
-        for tied in np.flatnonzero(second[row, column] == nearest):  # in another group, which may have a lower index
-            candidates = train[int(sets[tied])].astype(np.int64) - queries[row[tied] + part.start]
-            index[tied] = (candidates**2).sum(axis=1).argmin()
-        return Nearest(row + part.start, sets, index, nearest, np.minimum(runner_up, second[row, column]))
 
-    def _minima(self, given: Descriptors, tile: _Tile, missing: Ints) -> tuple[Ints, Ints, Ints]:
+    def _minima(self, asked: _Queries, part: slice, tile: _Tile) -> tuple[Ints, Ints, Ints]:
         """Squared distances [m, I] of the two smallest group minima, and the group of the smallest."""
         shape = np.array([0, len(tile.sets), _MEMBERS, tile.num_groups])
-        score, group = self._session.run(
-            ["score", "group"], {"a": given, "b": tile.columns, "bias": tile.bias, "shape": shape}
-        )
-        distances = score.astype(np.int64) + missing[:, None, None]
+        given = {"a": asked.descriptors[part], "b": tile.columns, "bias": tile.bias, "shape": shape}
+        score, group = self._session.run(["score", "group"], given)
+        # a score is |b|^2 - 2 a.(b - 128): add |a|^2, and take off what the 128 left in it
+        distances = score.astype(np.int64) + (asked.squares[part] - 256 * asked.sums[part])[:, None, None]
         distances[score >= _FAR / 2] = NONE
         return distances[..., 0], distances[..., 1], group[..., 0]
 
@@ -220,15 +234,15 @@ class _Parts:
 
 
 def _plans(counts: Ints, columns: int) -> list[list[_Parts]]:
-    """Tiles of sets of `counts` [S] descriptors: several sets of one width to a tile, or one set to several tiles."""
-    plans = []
-    widths = np.where(counts <= _NARROWEST, _NARROWEST, -(-counts // _WIDTH_STEP) * _WIDTH_STEP)
-    for width in np.unique(widths[(counts > 0) & (counts <= columns)]).tolist():
-        sets = np.flatnonzero((widths == width) & (counts > 0))
-        at_once = max(1, columns // width)
-        for start in range(0, len(sets), at_once):
-            some = sets[start : start + at_once]
-            plans.append([_Parts(some, np.zeros(len(some), np.int64), counts[some], width)])
+    """Tiles of sets of `counts` [S] descriptors: several sets of about one size in a tile, or one set in several."""
+    plans, start = [], 0
+    small = np.flatnonzero((counts > 0) & (counts <= columns))
+    small = small[np.argsort(-counts[small], kind="stable")]
+    while start < len(small):
+        width = max(_NARROWEST, -(-int(counts[small[start]]) // _MEMBERS) * _MEMBERS)  # the largest of the tile decides
+        some = small[start : start + max(1, columns // width)]
+        plans.append([_Parts(some, np.zeros(len(some), np.int64), counts[some], width)])
+        start += len(some)
     for number in np.flatnonzero(counts > columns).tolist():
         count = int(counts[number])
         size = -(-count // -(-count // columns))
@@ -269,33 +283,23 @@ def _squares(descriptors: Descriptors) -> Ints:
 # Pairs, one by one
 
 
-def _inside(
-    queries: Descriptors,
-    query_squares: Ints,
-    row: Ints,
-    train: DescriptorSets,
-    train_squares: Ints,
-    begins: Ints,
-    counts: Ints,
-    num_groups: Ints,
-    group: Ints,
-) -> tuple[Ints, Ints, Ints]:
-    """Of each pair's group: the nearest, counted from `begins`, and the two smallest squared distances, [P] each."""
-    index, first, second = (np.empty(len(row), np.int64) for _ in range(3))
-    for start in range(0, len(row), _INSIDE):
-        part = slice(start, start + _INSIDE)
-        member = group[part, None] + num_groups[part, None] * np.arange(_MEMBERS)  # [p, 16]
-        is_there = member < counts[part, None]
-        at = begins[part, None] + np.where(is_there, member, 0)
-        query = queries[row[part]].astype(np.float32)
-        # each product is an integer below 2^24, so float32 is exact
-        products = np.einsum("pmd,pd->pm", train.descriptors[at].astype(np.float32), query).astype(np.int64)
-        distances = query_squares[row[part], None] + train_squares[at] - 2 * products
-        distances[~is_there] = NONE
-        nearest = distances.argmin(axis=1)
-        index[part] = member[np.arange(len(member)), nearest]
-        first[part], second[part] = np.partition(distances, 1, axis=1)[:, :2].T
-    return index, first, second
+def _inside(asked: _Queries, train: DescriptorSets, squares: Ints, pairs: _Pairs) -> Nearest:
+    """All distances of each pair's group: the nearest, and with what other groups have the second-nearest."""
+    member = pairs.group[:, None] + pairs.num_groups[:, None] * np.arange(_MEMBERS)  # [P, 16]
+    is_there = member < pairs.count[:, None]
+    at = pairs.begin[:, None] + np.where(is_there, member, 0)
+    query = asked.descriptors[pairs.row].astype(np.float32)
+    # each product is an integer below 2^24, so float32 is exact
+    products = np.einsum("pmd,pd->pm", train.descriptors[at].astype(np.float32), query).astype(np.int64)
+    distances = asked.squares[pairs.row, None] + squares[at] - 2 * products
+    distances[~is_there] = NONE
+    best = distances.argmin(axis=1)
+    first, runner_up = np.partition(distances, 1, axis=1)[:, :2].T
+    index = member[np.arange(len(member)), best] + pairs.begin - train.offsets[pairs.set]
+    for tied in np.flatnonzero(pairs.second == first):  # with one in another group, which may have a lower index
+        differences = train[int(pairs.set[tied])].astype(np.int64) - asked.descriptors[pairs.row[tied]]
+        index[tied] = (differences**2).sum(axis=1).argmin()
+    return Nearest(pairs.row, pairs.set, index, first, np.minimum(runner_up, pairs.second))
 
 
 def _joined(found: Sequence[Nearest]) -> Nearest:
