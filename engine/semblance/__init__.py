@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from semblance.inference.encoder import Encoder
     from semblance.inputs.limits import Limits
     from semblance.inputs.sources import open_source
+    from semblance.local.pair import match_pictures
+    from semblance.local.sift import SiftOptions
+    from semblance.rerank import Verification
     from semblance.search import Gallery, Hit
 
 __version__ = "0.1.0"
@@ -34,7 +37,10 @@ _MODULES = {
     "ModelCard": "card",
     "Neighbours": "gallery.gallery",
     "SemblanceError": "errors",
+    "SiftOptions": "local.sift",
     "SpaceMismatch": "errors",
+    "Verification": "rerank",
+    "match_pictures": "local.pair",
     "open_source": "inputs.sources",
     "read_card": "card",
 }
@@ -48,7 +54,10 @@ __all__ = [
     "ModelCard",
     "Neighbours",
     "SemblanceError",
+    "SiftOptions",
     "SpaceMismatch",
+    "Verification",
+    "match_pictures",
     "open_source",
     "read_card",
 ]

@@ -7,7 +7,7 @@ another one raises SpaceMismatch, since distances between two spaces mean nothin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,12 @@ from semblance.gallery.recall import Recall, measure_recall
 from semblance.gallery.report import BuildReport
 from semblance.gallery.shards import VectorType
 from semblance.gallery.source import GallerySource
-from semblance.inference.encoder import Encoder, Image
+from semblance.inference.encoder import Encoder, Image, as_pictures
 from semblance.inference.session import available_threads
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
-from semblance.local.sift import SiftOptions, extract
+from semblance.local.sift import Features, SiftOptions, extract, extract_all
+from semblance.rerank import DEFAULT, KeypointSearch, Verification, Verified, in_order, ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Hit:
     key: int
     uri: str
     label: str | None
-    distance: float  # in the card's metric: 1 - cosine, or squared Euclidean
+    distance: float  # in the card's metric: 1 - cosine, or squared Euclidean; NaN where no embeddings were compared
+    matches: int | None = None  # of keypoints, where these were compared
+    inliers: int | None = None  # of the matches, those that one geometry explains
 
 
 class Gallery:
@@ -196,36 +199,85 @@ class Gallery:
         return len(self.vectors)
 
     def search(
-        self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False, where: str | None = None
+        self,
+        images: Image | Sequence[Image],
+        k: int = 10,
+        *,
+        exact: bool = False,
+        where: str | None = None,
+        rerank: Verification | None = None,
     ) -> Neighbours:
         """The `k` nearest pictures of each picture in `images` (what `Encoder.embed` takes), nearest first.
 
         `exact` compares with every vector instead of asking the index; `where` is an SQL condition on the columns of
-        the gallery, as "label = 'chair' AND width > 300". Raises InputError for a k that is not in 1..len(gallery) or
-        for what is no condition, ImageError for a picture that cannot be used, SpaceMismatch.
+        the gallery, as "label = 'chair' AND width > 300". `rerank` puts its shortlist of nearest ones in order by the
+        keypoints that they share with the picture, and gives `Verified` ones. Raises InputError for a k that is not in
+        1..len(gallery) or for what is no condition, ImageError for a picture that cannot be used, SpaceMismatch,
+        GalleryError where `rerank` is asked of a gallery without keypoints.
         """
         self.vectors.check_k(k)  # before the model is loaded and the pictures are decoded
-        return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
+        if rerank is None:
+            return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
+        keypoints = KeypointSearch(self.vectors)
+        near = self.search_vectors(self.encoder.embed(images), self._shortlist(k, rerank), exact=exact, where=where)
+        return in_order(keypoints, self._features(images), near, k, rerank)
+
+    def search_sift(
+        self,
+        images: Image | Sequence[Image],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        how: Verification = DEFAULT,
+    ) -> Verified:
+        """The `k` pictures that share most with each picture in `images` by keypoints alone; needs no model.
+
+        All of the gallery are matched, or what `where` lets pass, which takes about a microsecond for each keypoint.
+        Raises as `search`.
+        """
+        k = self.vectors.check_k(k)
+        return ranked(KeypointSearch(self.vectors), self._features(images), k, how, keys=self._passing(where))
 
     def hits(
-        self, images: Image | Sequence[Image], k: int = 10, *, exact: bool = False, where: str | None = None
+        self,
+        images: Image | Sequence[Image],
+        k: int = 10,
+        *,
+        exact: bool = False,
+        where: str | None = None,
+        rerank: Verification | None = None,
     ) -> list[list[Hit]]:
         """`search`, with the uri and label of each neighbour: one list per picture, nearest first."""
-        return self.described(self.search(images, k, exact=exact, where=where))
+        return self.described(self.search(images, k, exact=exact, where=where, rerank=rerank))
 
     def described(self, found: Neighbours) -> list[list[Hit]]:
         """Neighbours with the uri and label of each: one list per query, nearest first."""
+        return [self._hits(found, query, int(count)) for query, count in enumerate(found.counts)]
+
+    def _hits(self, found: Neighbours, query: int, count: int) -> list[Hit]:
+        keys = found.keys[query, :count]
+        rows = self.vectors.rows_of(keys).tolist()
+        evidence: list[tuple[int | None, int | None]] = [(None, None)] * count
+        if isinstance(found, Verified):
+            evidence = list(zip(found.matches[query].tolist(), found.inliers[query].tolist(), strict=True))[:count]
         return [
-            self._hits(keys[:count], distances[:count])
-            for keys, distances, count in zip(found.keys, found.distances, found.counts, strict=True)
+            Hit(key, self.vectors.uris[row], self.vectors.labels[row], distance, *each)
+            for key, row, distance, each in zip(
+                keys.tolist(), rows, found.distances[query, :count].tolist(), evidence, strict=True
+            )
         ]
 
-    def _hits(self, keys: NDArray[np.int64], distances: NDArray[np.float32]) -> list[Hit]:
-        rows = self.vectors.rows_of(keys)
-        return [
-            Hit(int(key), self.vectors.uris[row], self.vectors.labels[row], float(distance))
-            for key, row, distance in zip(keys, rows, distances, strict=True)
-        ]
+    def _shortlist(self, k: int, how: Verification) -> int:
+        return min(max(k, how.shortlist), len(self.vectors))
+
+    def _features(self, images: Image | Sequence[Image]) -> Iterator[Features]:
+        options = sift_options(self.vectors)
+        assert options is not None  # who asks has a gallery with keypoints
+        pictures = (Path(each) if isinstance(each, os.PathLike) else each for each in as_pictures(images))
+        return extract_all(pictures, options)
+
+    def _passing(self, where: str | None) -> NDArray[np.int64] | None:
+        return None if where is None else self.vectors.keys[self.vectors.matching(where)]
 
     def search_vectors(
         self, queries: NDArray[np.float32], k: int = 10, *, exact: bool = False, where: str | None = None
@@ -234,11 +286,35 @@ class Gallery:
         return self.vectors.search(queries, k=k, exact=exact, where=where, threads=available_threads())
 
     def search_keys(
-        self, keys: Sequence[int] | NDArray[np.int64], k: int = 10, *, exact: bool = False, where: str | None = None
+        self,
+        keys: Sequence[int] | NDArray[np.int64],
+        k: int = 10,
+        *,
+        exact: bool = False,
+        where: str | None = None,
+        rerank: Verification | None = None,
     ) -> Neighbours:
-        """The same for pictures of the gallery itself, by key; each finds itself first. Needs no model."""
+        """`search` for pictures of the gallery itself, by key; each finds itself first. Needs no model."""
         vectors = self.vectors.vectors_of(np.asarray(keys))
-        return self.search_vectors(vectors, k, exact=exact, where=where)
+        if rerank is None:
+            return self.search_vectors(vectors, k, exact=exact, where=where)
+        self.vectors.check_k(k)
+        keypoints = KeypointSearch(self.vectors)
+        near = self.search_vectors(vectors, self._shortlist(k, rerank), exact=exact, where=where)
+        return in_order(keypoints, map(keypoints.features_of, np.asarray(keys).tolist()), near, k, rerank)
+
+    def search_sift_keys(
+        self,
+        keys: Sequence[int] | NDArray[np.int64],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        how: Verification = DEFAULT,
+    ) -> Verified:
+        """`search_sift` for pictures of the gallery itself, by key."""
+        k, keypoints = self.vectors.check_k(k), KeypointSearch(self.vectors)
+        queries = map(keypoints.features_of, np.asarray(keys).tolist())
+        return ranked(keypoints, queries, k, how, keys=self._passing(where))
 
     def recall(self, k: int = 10, *, sample: int = 1000, seed: int = 0) -> Recall:
         """How well the index answers, by `gallery.recall.measure_recall`. Raises InputError."""

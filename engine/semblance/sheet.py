@@ -6,6 +6,7 @@ picture that has since been moved shows as an empty cell that says so.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -99,7 +100,9 @@ def _of_source(name: str, choice: Choice, key_of: dict[str, int]) -> dict[int, I
 
 def _cell(item: Item | None, hit: Hit, label: str | None) -> Cell:
     shown, problem = _picture(item)
-    detail = f"{hit.distance:.4f}, {problem}" if problem else f"{hit.distance:.4f}"
+    told = [] if math.isnan(hit.distance) else [f"{hit.distance:.4f}"]
+    told = told if hit.inliers is None else [f"{hit.inliers} inliers", *told]
+    detail = ", ".join([*told, problem] if problem else told)
     return Cell(shown, hit.label or Path(hit.uri).name, None if label is None else hit.label == label, detail)
 
 

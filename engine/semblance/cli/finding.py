@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +27,26 @@ from semblance.cli.console import (
 from semblance.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from semblance.gallery.duplicates import Groups
-    from semblance.search import Gallery
+    from semblance.search import Gallery, Hit
+
+SHORTLIST = 100  # as `semblance.rerank`'s, which is loaded only when it is needed
+
+
+class Method(StrEnum):
+    """What neighbours are found by."""
+
+    embedding = "embedding"
+    sift = "sift"
+
+
+class Rerank(StrEnum):
+    """What neighbours are put in order by."""
+
+    sift = "sift"
+
 
 _SHEET_GROUPS, _SHEET_MEMBERS = 12, 6  # of near-duplicates on one sheet
 
@@ -42,6 +62,17 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Neighbours per query; fewer where fewer pass --where.")] = 10,
     where: Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, not by the index.")] = False,
+    method: Annotated[
+        Method, typer.Option(help="sift ranks the whole gallery by keypoints alone, which needs no model.")
+    ] = Method.embedding,
+    rerank: Annotated[
+        Rerank | None,
+        typer.Option(help="Put the nearest in order by the keypoints that they share with the query."),
+    ] = None,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"With keypoints: pictures that geometry is looked for in. Default: {SHORTLIST}."),
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write a contact sheet here.")] = None,
     model: OwnModel = None,
     backend: Backend = "auto",
@@ -51,19 +82,33 @@ def search(
     """Find the K pictures of GALLERY nearest to each QUERY.
 
     With --key the queries are pictures of the gallery itself, each of which finds itself first; that needs no model.
+    --rerank sift and --method sift take a gallery made with `embed --sift`; most inliers come first.
     """
     from semblance.gallery.gallery import VectorGallery
     from semblance.inference.encoder import Encoder
+    from semblance.rerank import Verification
     from semblance.search import Gallery, load_encoder
 
+    if method is Method.sift and (rerank or exact):
+        raise typer.BadParameter("--method sift compares keypoints alone; leave out --rerank and --exact")
+    if shortlist is not None and method is Method.embedding and rerank is None:
+        raise typer.BadParameter("--shortlist goes with --rerank sift or --method sift")
+    how = Verification() if shortlist is None else Verification(shortlist=shortlist)
     if bool(queries) == bool(key):
         raise typer.BadParameter("give query pictures, or --key for pictures of the gallery itself; one of the two")
     vectors = VectorGallery.open(gallery)
     vectors.check_k(k)
     asked: list[Any] = [*(key or []), *_pictures(queries or [])]
-    if key:
+    by_embedding: dict[str, Any] = {"exact": exact, "where": where, "rerank": how if rerank else None}
+    if method is Method.sift:
         opened = Gallery(vectors)
-        hits = opened.described(opened.search_keys(np.array(key), k, exact=exact, where=where))
+        if key:
+            hits = opened.described(opened.search_sift_keys(key, k, where=where, how=how))
+        else:
+            hits = opened.described(opened.search_sift(asked, k, where=where, how=how))
+    elif key:
+        opened = Gallery(vectors)
+        hits = opened.described(opened.search_keys(np.array(key), k, **by_embedding))
     else:
         max_batch = min(len(asked), 32)
         if model is None:
@@ -71,24 +116,40 @@ def search(
         else:
             encoder = Encoder.load(model, backend=backend, threads=threads, max_batch=max_batch, warm_up=False)
         opened = Gallery(vectors, encoder)
-        hits = opened.hits(asked, k, exact=exact, where=where)
+        hits = opened.hits(asked, k, **by_embedding)
     if sheet is not None:
         from semblance.sheet import save_sheet
 
         save_sheet(sheet, opened, asked, hits)
     if as_json:
         kind = "key" if key else "image"
-        found = [{kind: query, "neighbours": list(map(asdict, row))} for query, row in zip(asked, hits, strict=True)]
+        found = [{kind: query, "neighbours": list(map(_facts, row))} for query, row in zip(asked, hits, strict=True)]
         print_json({"gallery": gallery, "model": opened.card.name, "metric": opened.card.metric, "queries": found})
         return
+    # the first column of figures is what decided
+    columns: dict[str, Callable[[Hit], str]] = {}
+    if method is Method.embedding:
+        columns = {"distance": lambda hit: f"{hit.distance:.4f}"}
+    if method is Method.sift or rerank:
+        columns = {"inliers": lambda hit: str(hit.inliers), "matches": lambda hit: str(hit.matches), **columns}
     for query, row in zip(asked, hits, strict=True):
-        table = Table("rank", "distance", "label", "key", "uri", title_justify="left")
+        table = Table("rank", *columns, "label", "key", "uri", title_justify="left")
         table.title = f"key {query}" if key else str(query)
         for rank, hit in enumerate(row, 1):
-            table.add_row(str(rank), f"{hit.distance:.4f}", hit.label or "", str(hit.key), hit.uri)
+            table.add_row(str(rank), *(tell(hit) for tell in columns.values()), hit.label or "", str(hit.key), hit.uri)
         OUT.print(table)
     if sheet is not None:
         show(f"Contact sheet: {sheet}")
+
+
+def _facts(hit: Hit) -> dict[str, Any]:
+    """What --json says of a neighbour: without what was not compared."""
+    facts = asdict(hit)
+    if math.isnan(hit.distance):
+        del facts["distance"]
+    if hit.inliers is None:
+        del facts["matches"], facts["inliers"]
+    return facts
 
 
 def _pictures(queries: list[Path]) -> list[Path]:

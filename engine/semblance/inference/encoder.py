@@ -103,7 +103,7 @@ class Encoder:
         (N = 1), or one uint8 array [N, H, W] or [N, H, W, C] with C = 1 grey or 3 RGB. No picture gives [0, D].
         Raises ImageError at the first picture that cannot be used, InputError for anything that is no picture.
         """
-        pictures = _as_sequence(images)
+        pictures = as_pictures(images)
         if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape and self.streams == 1:
             return self.run(pictures)
         out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
@@ -129,7 +129,7 @@ class Encoder:
         return self.card.height, self.card.width, self.card.channels
 
 
-def _as_sequence(images: Image | Sequence[Image]) -> Sequence[Image] | NDArray[np.uint8]:
+def as_pictures(images: Image | Sequence[Image]) -> Sequence[Image] | NDArray[np.uint8]:
     """A sequence of pictures, whatever of the accepted forms was given; arrays become [N, H, W, C]."""
     if isinstance(images, np.ndarray):
         return _as_batch(images)

@@ -146,3 +146,31 @@ def test_recall_of_the_index(run: Run, answer: Any, failure: Any, gallery: Path)
     assert code == 0
     assert "recall@5 1.0000 over 3 queries" in out
     assert "1..11" in failure("recall", gallery, "-k", 12)
+
+
+def test_keypoints_put_neighbours_in_order(
+    run: Run, answer: Any, failure: Any, gallery: Path, caltech_dir: Path, tmp_path: Path
+) -> None:
+    from export.images import encoded_photographs
+
+    (tmp_path / "photographs").mkdir()
+    for number, (_, encoded) in enumerate(encoded_photographs(next(caltech_dir.glob("*.tar")), 6)):
+        (tmp_path / "photographs" / f"{number}.jpg").write_bytes(encoded)
+    made = tmp_path / "with.gallery"
+    assert run("embed", tmp_path / "photographs", "--model", "siamese", "--out", made, "--sift")[0] == 0
+    query = tmp_path / "photographs" / "4.jpg"
+    found = answer("search", made, query, "-k", 3, "--rerank", "sift", "--shortlist", 5)["queries"][0]["neighbours"]
+    assert found[0]["key"] == 4
+    assert found[0]["inliers"] > 20
+    assert set(found[1]) == {"key", "uri", "label", "distance", "matches", "inliers"}
+    alone = answer("search", made, "--key", 4, "-k", 3, "--method", "sift")["queries"][0]["neighbours"]
+    assert alone[0]["inliers"] == found[0]["inliers"]
+    assert "distance" not in alone[0]
+    code, out, _ = run("search", made, query, "-k", 2, "--method", "sift", "--sheet", tmp_path / "sheet.png")
+    assert code == 0
+    assert re.search(r"rank .* inliers .* matches .* label .* key", out)
+    assert "nan" not in out
+    assert cv2.imread(str(tmp_path / "sheet.png")) is not None
+    assert "keeps no keypoints" in failure("search", gallery, "--key", 0, "--rerank", "sift")
+    for wrong in (("--method", "sift", "--exact"), ("--method", "sift", "--rerank", "sift"), ("--shortlist", 3)):
+        assert run("search", made, "--key", 0, *wrong)[0] == 2
