@@ -84,20 +84,20 @@ def measure(gallery: Gallery, *, num: int, seed: int, how: Verification, threads
     options = sift_options(gallery.vectors)
     assert options is not None
     near = gallery.search(pictures, how.shortlist)
-    search = KeypointSearch(gallery.vectors, threads=threads)
+    search = KeypointSearch(gallery.vectors, options, how)
     features = [extract(picture, options) for picture in pictures]
-    search.evidence(features[0], near.keys[0], how)  # warm-up
+    search.evidence(features[0], near.keys[0])  # warm-up
     first: dict[str, list[int]] = {"embedding": near.keys[:, 0].tolist(), "sift": [], "embedding + sift": []}
     seconds, alone = [], []
     for row, query in enumerate(features):
         start = time.perf_counter()
-        evidence = search.evidence(query, near.keys[row], how)
+        evidence = search.evidence(query, near.keys[row])
         order = evidence.order(near.distances[row], near.keys[row])
         seconds.append(time.perf_counter() - start)
         first["embedding + sift"].append(int(near.keys[row, order[0]]))
     for query in features:
         start = time.perf_counter()
-        first["sift"].append(int(search.rank(query, 1, how)[0][0]))
+        first["sift"].append(int(search.rank(query, 1)[0][0]))
         alone.append(time.perf_counter() - start)
     return {
         "recall_at_1": {name: float(np.mean(np.array(each) == keys)) for name, each in first.items()},
@@ -134,7 +134,7 @@ def main() -> None:
     given = parser.parse_args()
     described = machine("opencv-python-headless", "onnxruntime", "numpy")
     with mistakes_in_one_line(), tempfile.TemporaryDirectory() as scratch:
-        how = Verification(given.ratio, threshold=given.threshold, shortlist=given.shortlist)
+        how = Verification(given.ratio, threshold=given.threshold, shortlist=given.shortlist, threads=given.threads)
         encoder = Encoder.load(given.model, threads=given.threads)
         if given.gallery is None:
             gallery = Gallery.build(open_source(_archive()), encoder, Path(scratch, "gallery"), sift=SiftOptions())

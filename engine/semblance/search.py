@@ -35,7 +35,7 @@ from semblance.inference.session import available_threads
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
 from semblance.local.sift import Features, SiftOptions, extract, extract_all
-from semblance.rerank import DEFAULT, KeypointSearch, Verification, Verified, in_order, ranked
+from semblance.rerank import DEFAULT, KeypointSearch, Verification, Verified, in_order, no_keypoints, ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +218,9 @@ class Gallery:
         self.vectors.check_k(k)  # before the model is loaded and the pictures are decoded
         if rerank is None:
             return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
-        keypoints = KeypointSearch(self.vectors)
+        keypoints = self._keypoints(rerank)
         near = self.search_vectors(self.encoder.embed(images), self._shortlist(k, rerank), exact=exact, where=where)
-        return in_order(keypoints, self._features(images), near, k, rerank)
+        return in_order(keypoints, self._features(images, rerank), near, k)
 
     def search_sift(
         self,
@@ -236,7 +236,7 @@ class Gallery:
         Raises as `search`.
         """
         k = self.vectors.check_k(k)
-        return ranked(KeypointSearch(self.vectors), self._features(images), k, how, keys=self._passing(where))
+        return ranked(self._keypoints(how), self._features(images, how), k, keys=self._passing(where))
 
     def hits(
         self,
@@ -270,11 +270,16 @@ class Gallery:
     def _shortlist(self, k: int, how: Verification) -> int:
         return min(max(k, how.shortlist), len(self.vectors))
 
-    def _features(self, images: Image | Sequence[Image]) -> Iterator[Features]:
+    def _keypoints(self, how: Verification) -> KeypointSearch:
+        if (options := sift_options(self.vectors)) is None:
+            raise no_keypoints(self.vectors)
+        return KeypointSearch(self.vectors, options, how)
+
+    def _features(self, images: Image | Sequence[Image], how: Verification) -> Iterator[Features]:
         options = sift_options(self.vectors)
         assert options is not None  # who asks has a gallery with keypoints
         pictures = (Path(each) if isinstance(each, os.PathLike) else each for each in as_pictures(images))
-        return extract_all(pictures, options)
+        return extract_all(pictures, options, workers=how.threads)
 
     def _passing(self, where: str | None) -> NDArray[np.int64] | None:
         return None if where is None else self.vectors.keys[self.vectors.matching(where)]
@@ -299,9 +304,9 @@ class Gallery:
         if rerank is None:
             return self.search_vectors(vectors, k, exact=exact, where=where)
         self.vectors.check_k(k)
-        keypoints = KeypointSearch(self.vectors)
+        keypoints = self._keypoints(rerank)
         near = self.search_vectors(vectors, self._shortlist(k, rerank), exact=exact, where=where)
-        return in_order(keypoints, map(keypoints.features_of, np.asarray(keys).tolist()), near, k, rerank)
+        return in_order(keypoints, map(keypoints.features_of, np.asarray(keys).tolist()), near, k)
 
     def search_sift_keys(
         self,
@@ -312,9 +317,9 @@ class Gallery:
         how: Verification = DEFAULT,
     ) -> Verified:
         """`search_sift` for pictures of the gallery itself, by key."""
-        k, keypoints = self.vectors.check_k(k), KeypointSearch(self.vectors)
+        k, keypoints = self.vectors.check_k(k), self._keypoints(how)
         queries = map(keypoints.features_of, np.asarray(keys).tolist())
-        return ranked(keypoints, queries, k, how, keys=self._passing(where))
+        return ranked(keypoints, queries, k, keys=self._passing(where))
 
     def recall(self, k: int = 10, *, sample: int = 1000, seed: int = 0) -> Recall:
         """How well the index answers, by `gallery.recall.measure_recall`. Raises InputError."""

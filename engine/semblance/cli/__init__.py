@@ -15,6 +15,7 @@ import typer
 
 import semblance
 from semblance.cli import about, changing, finding, making, matching
+from semblance.cli.limits import allow_many_files
 from semblance.cli.stopping import listen_for_signals
 from semblance.errors import SemblanceError
 
@@ -30,6 +31,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")  # to stderr
     logging.getLogger("semblance").setLevel(logging.INFO)  # a download says so
     listen_for_signals()
+    allow_many_files()
     try:
         app()
     except SemblanceError as error:

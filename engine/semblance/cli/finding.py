@@ -93,7 +93,13 @@ def search(
         raise typer.BadParameter("--method sift compares keypoints alone; leave out --rerank and --exact")
     if shortlist is not None and method is Method.embedding and rerank is None:
         raise typer.BadParameter("--shortlist goes with --rerank sift or --method sift")
-    how = Verification() if shortlist is None else Verification(shortlist=shortlist)
+    if method is Method.sift and model is not None:
+        raise typer.BadParameter("--method sift needs no model; leave out --model")
+    how = Verification(
+        shortlist=SHORTLIST if shortlist is None else shortlist,
+        backend="cpu" if backend == "auto" else backend,
+        threads=threads,
+    )
     if bool(queries) == bool(key):
         raise typer.BadParameter("give query pictures, or --key for pictures of the gallery itself; one of the two")
     vectors = VectorGallery.open(gallery)

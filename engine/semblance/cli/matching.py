@@ -30,7 +30,7 @@ def match(
     model: Annotated[
         str, typer.Option(help="What the matches are to agree on: homography, fundamental or similarity.")
     ] = "homography",
-    threshold: Annotated[float, typer.Option(help="Largest error of an inlier, in pixels.")] = 1.5,
+    threshold: Annotated[float, typer.Option(help="Largest error of an inlier, in pixels of B as shrunk.")] = 1.5,
     max_keypoints: Annotated[int, typer.Option(min=0, help="The strongest of each picture; 0: all.")] = 512,
     longest_side: Annotated[int, typer.Option(min=0, help="Larger pictures are shrunk to it first; 0: none.")] = 1024,
     contrast: Annotated[float, typer.Option(help="Weaker keypoints are dropped.")] = 0.04,

@@ -27,6 +27,7 @@ Floats = NDArray[np.float32]
 GRAPH = Path(__file__).parent / "graphs" / "codes.onnx"
 
 _LARGEST = 127
+_MOST_DIMENSIONS = (2**31 - 1) // _LARGEST**2  # 133,144: sums of more products may not fit into 32 bits
 _ZERO = 128  # what a query's bytes are without sign
 # Of scores of the order of 1: an integer below 2^31 becomes float32, is scaled, and has the bias added, each rounded
 _ROUNDING = 2.0**-20
@@ -70,8 +71,13 @@ class CodesProduct:
         return minima
 
 
+def codes_product(dimension: int) -> CodesProduct | None:
+    """The product for vectors [n, `dimension`]; None where there is none that is right."""
+    return _loaded() if dimension <= _MOST_DIMENSIONS else None
+
+
 @cache
-def codes_product() -> CodesProduct | None:
+def _loaded() -> CodesProduct | None:
     """The product, where it is there and right; None where there is no runtime, or it cuts sums of bytes off.
 
     On a processor that multiplies bytes in pairs into 16 bits, sums of large ones are cut off without a word.

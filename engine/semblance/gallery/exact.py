@@ -110,7 +110,7 @@ def search_blocks(
     share = max(_LEAST_QUERIES, -(-len(queries) // threads))
     tiles = list(query_tiles(queries, k=k, metric=metric, exclude=exclude, size=min(query_block, share)))
     num_rows = 0
-    with _Workers(threads, len(tiles), len(queries)) as workers:
+    with _Workers(threads, len(tiles), *queries.shape) as workers:
         for values in blocks:
             if len(values) == 0:
                 continue
@@ -133,11 +133,11 @@ def search_blocks(
 class _Workers:
     """Threads that search tiles, each with a product and room for scores of its own; the caller's for one tile."""
 
-    def __init__(self, threads: int, num_tiles: int, num_queries: int) -> None:
+    def __init__(self, threads: int, num_tiles: int, num_queries: int, dimension: int) -> None:
         self._is_one = threads == 1
         self._pool = ThreadPoolExecutor(min(threads, num_tiles)) if min(threads, num_tiles) > 1 else None
         self._own = threading.local()
-        self._codes = codes_product() if num_queries >= _CODED_FROM else None
+        self._codes = codes_product(dimension) if num_queries >= _CODED_FROM else None
 
     def __enter__(self) -> _Workers:
         return self

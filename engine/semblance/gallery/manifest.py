@@ -22,6 +22,7 @@ from semblance.inputs.chosen import Choice
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 2
+FORMAT_WITH_KEYPOINTS = 3  # a version that knows none would take such a gallery for damaged
 LARGEST_KEY = 2**63 - 1
 
 
@@ -113,7 +114,7 @@ class Manifest:
     def to_json(self) -> str:
         """The manifest as indented JSON, the same for the same content, with a checksum over itself."""
         content: dict[str, Any] = {
-            "format": FORMAT,
+            "format": FORMAT_WITH_KEYPOINTS if self.has_keypoints else FORMAT,
             "card": json.loads(self.card.to_json()),
             "fingerprint": self.card.fingerprint,
             "options": dict(self.options),
@@ -167,8 +168,11 @@ class Manifest:
 
     @classmethod
     def _parse(cls, raw: dict[str, Any]) -> Manifest:
-        if raw["format"] != FORMAT:
-            raise _Format(f"gallery format {raw['format']!r}, this semblance reads format {FORMAT}; use a matching one")
+        if raw["format"] not in (FORMAT, FORMAT_WITH_KEYPOINTS):
+            raise _Format(
+                f"gallery format {raw['format']!r}, this semblance reads formats {FORMAT} and {FORMAT_WITH_KEYPOINTS}; "
+                "use a matching one"
+            )
         manifest = cls(
             card=ModelCard.from_json(json.dumps(raw["card"]), where="its card"),
             options=_options(raw["options"]),
@@ -191,9 +195,9 @@ class Manifest:
         _count(manifest.next_key, "next_key")
         if manifest.index is not None and manifest.index.num_rows > manifest.num_rows:
             raise ValueError(f"its index covers {manifest.index.num_rows} rows, its shards hold {manifest.num_rows}")
-        numbers = [Path(shard.file).stem for shard in manifest.shards] if manifest.has_keypoints else []
-        if [Path(file.file).stem for file in manifest.sift] != numbers:
-            raise ValueError(f"its files of keypoints are {len(manifest.sift)}, not those of {len(numbers)} shards")
+        stems = [Path(shard.file).stem for shard in manifest.shards] if manifest.has_keypoints else []
+        if [file.file for file in manifest.sift] != [f"sift/{stem}.parquet" for stem in stems]:
+            raise ValueError("its files of keypoints are not one for each shard, by the same number")
         return manifest
 
 

@@ -9,6 +9,7 @@ memory.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -30,6 +31,9 @@ _HASHED_AT_ONCE = 1 << 23
 _TYPES: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2")}
 
 
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 class MappedTable:
     """One Parquet file of a gallery, open for as long as this object lives."""
 
@@ -46,6 +50,11 @@ class MappedTable:
                     raise damaged(path, f"it has {found} bytes, the manifest says {table.num_bytes}")
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
+            if error.errno in _SCARCE:  # nothing is wrong with the file
+                raise GalleryError(
+                    f"{path} cannot be opened ({error.strerror}); a gallery needs an open file for each of its files: "
+                    "raise the limit, as by `ulimit -n 65536`, or have fewer shards (`--shard-rows`)"
+                ) from error
             raise damaged(path, error) from error
 
     def __len__(self) -> int:

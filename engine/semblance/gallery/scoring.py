@@ -248,7 +248,8 @@ def pair_scores(tile: Tile, block: Block, metric: Metric, query: Rows, row: Rows
     gamma = (dimension + 5) * _U / (1 - (dimension + 5) * _U)
     if metric == "cos":
         return -products.astype(np.float64), 1.01 * gamma + 1.01 * block.slack + dimension * 2.0**-50
-    return block.scaled[row, dimension] - 2.0 * products, 1.01 * gamma * 3 + dimension * 2.0**-48
+    squares = block.scaled[row, dimension].astype(np.float64)
+    return squares - 2.0 * products, 1.01 * gamma * 3 + dimension * 2.0**-48
 
 
 def _product(left: Floats, right: Floats, out: Floats) -> None:

@@ -102,8 +102,8 @@ class StoredKeypoints:
         return np.searchsorted(self._rows.starts, rows, side="right") - 1
 
     def _opened(self, shard: int) -> _File:
-        counts = self._rows.tables[shard].columns([NUM_KEYPOINTS]).column(NUM_KEYPOINTS).to_numpy()
-        file = _File(self.tables[shard], counts)
+        table = self._rows.tables[shard].columns(["key", NUM_KEYPOINTS])
+        file = _File(self.tables[shard], table.column(NUM_KEYPOINTS).to_numpy(), table.column("key").to_numpy())
         self._files[shard] = file  # by two threads at once: the same twice
         return file
 
@@ -111,12 +111,14 @@ class StoredKeypoints:
 class _File:
     """One file, checked, and where each picture's keypoints lie in it."""
 
-    def __init__(self, table: MappedTable, counts: NDArray[np.int32]) -> None:
+    def __init__(self, table: MappedTable, counts: NDArray[np.int32], keys: NDArray[np.int64]) -> None:
         self.descriptors = table.values(DESCRIPTOR, DESCRIPTOR_BYTES)  # [K, 128]
         self.floats = [table.values(name, 4).view("<f4") for name in FLOATS]  # [K, 1] each
         self.offsets: list[int] = np.cumsum([0, *counts], dtype=np.int64).tolist()  # [rows + 1]; a list is faster here
         if self.offsets[-1] != len(table):
             raise damaged(table.path, f"it has {len(table)} keypoints, its shard says {self.offsets[-1]}")
+        if not np.array_equal(table.columns(["key"]).column("key").to_numpy(), np.repeat(keys, counts)):
+            raise damaged(table.path, "its keypoints are of other pictures than its shard's")
 
 
 _Place = tuple[_File, int, int]  # from one keypoint of a file to before another

@@ -22,7 +22,7 @@ Descriptors = NDArray[np.uint8]  # [K, 128]
 class DescriptorSets:
     """S sets of descriptors; set i is `descriptors[offsets[i] : offsets[i + 1]]`."""
 
-    descriptors: Descriptors  # [sum of K, 128], C-contiguous
+    descriptors: Descriptors  # [sum of K, 128]
     offsets: NDArray[np.int64]  # [S + 1]
 
     def __post_init__(self) -> None:

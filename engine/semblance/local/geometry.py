@@ -9,8 +9,8 @@ matrix and no inlier; a search that finds nothing is an answer, not an error. Th
                    have more different points than that in a, and in b; one keypoint of two orientations is one place
     degenerate     inliers that lie on one line to within the threshold determine neither homography (looked at in b)
                    nor fundamental matrix (in a and in b), those that lie in one place no similarity (in b)
-    chance         pairs at random agree on something: a homography on 4 or 5 of 500, a fundamental matrix on 15, a
-                   similarity on 3. What number is enough is the caller's to say
+    chance         pairs at random agree on something: a homography on 4 or 5 of 500 in 1000 x 1000 pixels, a
+                   fundamental matrix on 15, a similarity on 3, and on more in smaller pictures: `log_false_alarms`
     repetition     the same pairs in the same order give the same answer, in any thread: each search draws from a
                    generator of its own that always starts alike, and cv2.setRNGSeed changes nothing. Another order of
                    the pairs is another search
@@ -94,6 +94,30 @@ def verify(
     if other is not None and (found is None or other.num_inliers > found.num_inliers):
         return Geometry(other.matrix, other.is_inlier[::-1].copy())
     return found or nothing
+
+
+def log_false_alarms(
+    num_inliers: int, num_pairs: int, *, model: Model, threshold: float, height: float, width: float
+) -> float:
+    """How often so many inliers would come about among pairs of points at random, as log10 of an expected number.
+
+    By the a-contrario reasoning of Moisan and Stival ("A probabilistic criterion to detect rigid point matches between
+    two images and estimate the fundamental matrix", IJCV 2004): of n = `num_pairs` pairs, k inliers and a model laid
+    through its minimal sample of s, (n - s) C(n, k) C(k, s) p^(k - s), p being the share of picture b, `height` x
+    `width` pixels, that lies within `threshold` of a place, or for a fundamental matrix of a line.
+    """
+    sample, diagonal = _NUM_MINIMAL[model], math.hypot(height, width)
+    if num_inliers <= sample or num_pairs <= sample:
+        return math.inf
+    near = 2 * threshold * diagonal if model == "fundamental" else math.pi * threshold**2
+    share = min(1.0, near / (height * width))
+    choices = _log_choices(num_pairs, num_inliers) + _log_choices(num_inliers, sample)
+    return math.log10(num_pairs - sample) + choices + (num_inliers - sample) * math.log10(share)
+
+
+def _log_choices(number: int, chosen: int) -> float:
+    """log10 of the binomial coefficient."""
+    return (math.lgamma(number + 1) - math.lgamma(chosen + 1) - math.lgamma(number - chosen + 1)) / math.log(10)
 
 
 def _verified(

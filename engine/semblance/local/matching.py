@@ -12,8 +12,9 @@ In: SIFT descriptors, uint8 [K, 128], of one picture or of many. Out: matches as
                of equally near ones
     order      by query picture, train picture, query
 
-The answers are those of `cv2.BFMatcher().knnMatch(k=2)` with the same test, whatever is batched with what, on any
-backend. Knows nothing of pictures or files.
+For SIFT's descriptors the answers are those of `cv2.BFMatcher().knnMatch(k=2)` with the same test, whatever is batched
+with what, on any backend. (Of bytes at large its float32 distances would merge some that differ by one.)
+Knows nothing of pictures or files.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +127,7 @@ def match_sets(
     bound = numerator / denominator * (1 + 2.0**-40)  # in float64, so as to drop none that passes
 
     def may_pass(first: Ints, second: Ints) -> NDArray[np.bool_]:
-        return (first < bound * second) & (second < NONE)
+        return (first < bound * second) & (first < second) & (second < NONE)
 
     def passes(found: Nearest) -> NDArray[np.bool_]:
         return (found.second < NONE) & (denominator * found.first < numerator * found.second)
@@ -186,9 +188,15 @@ def _all_stay(first: Ints, second: Ints) -> NDArray[np.bool_]:
     return np.ones(first.shape, np.bool_)
 
 
+def check_ratio(ratio: float) -> None:
+    """Raises InputError for what is no number in (0, 1]."""
+    if not isinstance(ratio, Real) or isinstance(ratio, bool) or not 0 < ratio <= 1:
+        raise InputError(f"ratio must be a number above 0 and at most 1, is {ratio!r}")
+
+
 def _squared_ratio(ratio: float) -> tuple[int, int]:
     """m^2 and n^2 of the fraction m / n that is meant by `ratio`."""
-    if not isinstance(ratio, (int, float)) or isinstance(ratio, bool) or not 0 < ratio <= 1:
-        raise InputError(f"ratio must be a number above 0 and at most 1, is {ratio!r}")
-    fraction = Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)
+    check_ratio(ratio)
+    fraction = Fraction(float(ratio)).limit_denominator(_LARGEST_DENOMINATOR)
+    fraction = max(fraction, Fraction(1, _LARGEST_DENOMINATOR))  # a copy always matches
     return fraction.numerator**2, fraction.denominator**2

@@ -12,6 +12,7 @@ others have the 16 distances of their best group computed one by one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.errors import BackendError
 from semblance.inference import backends
 from semblance.local.descriptors import DIMENSION, Descriptors, DescriptorSets
 
@@ -116,7 +118,8 @@ class _Pairs:
         return cls(*(np.concatenate([none, *(getattr(each, name) for each in parts)]) for name in cls.__slots__))
 
 
-Keep = Callable[[Ints, Ints], Bools]  # squared distances [...]: the first, no less than the second -> which pairs stay
+# squared distances [...] of the nearest, and what the second-nearest is no further than -> which pairs stay
+Keep = Callable[[Ints, Ints], Bools]
 
 
 class Searcher:
@@ -131,6 +134,9 @@ class Searcher:
         self._session = _session("bytes" if name == "cpu" else "floats", name, options)
         if name == "cpu" and not _is_exact(self._session):
             self._session = _session("floats", name)
+        if not _is_exact(self._session):
+            raise BackendError(f"backend {name!r} does not multiply bytes exactly here; match with --backend cpu")
+        self._backend, self._failures = name, backends.failures()
         self._threads = threads if name == "cpu" else 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="semblance-match")
 
@@ -174,7 +180,11 @@ class Searcher:
         """Squared distances [m, I] of the two smallest group minima, and the group of the smallest."""
         shape = np.array([0, len(tile.sets), _MEMBERS, tile.num_groups])
         given = {"a": asked.descriptors[part], "b": tile.columns, "bias": tile.bias, "shape": shape}
-        score, group = self._session.run(["score", "group"], given)
+        try:
+            score, group = self._session.run(["score", "group"], given)
+        except self._failures as error:
+            said = str(error).strip().partition("\n")[0]
+            raise BackendError(f"backend {self._backend!r} failed while matching: {said}") from error
         # a score is |b|^2 - 2 a.(b - 128): add |a|^2, and take off what the 128 left in it
         distances = score.astype(np.int64) + (asked.squares[part] - 256 * asked.sums[part])[:, None, None]
         distances[score >= _FAR / 2] = NONE
@@ -196,6 +206,10 @@ class Searcher:
 def searcher(backend: str, threads: int) -> Searcher:
     """The `Searcher` for these, made once: loading a graph takes longer than matching two pictures."""
     return Searcher(backend, threads)
+
+
+if hasattr(os, "register_at_fork"):  # a child has its parent's searchers, and none of their threads
+    os.register_at_fork(after_in_child=searcher.cache_clear)
 
 
 def graphs_folder() -> Path:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from semblance.inputs.decode import decode
 from semblance.local.geometry import Geometry, Model, verify
 from semblance.local.matching import RATIO, Matches, match, score
-from semblance.local.sift import DEFAULT, Features, SiftOptions, extract
+from semblance.local.sift import DEFAULT, Features, SiftOptions, extract, pixels_per_step
 
 Picture = Path | str | bytes | NDArray[np.uint8]
 
@@ -72,7 +72,8 @@ def match_pictures(
     backend: str = "cpu",
     threads: int | None = None,
 ) -> PicturePair:
-    """Match the keypoints of two pictures, and find what the matches agree on. Options are those of the parts.
+    """Match the keypoints of two pictures, and find what the matches agree on. Options are those of the parts, but for
+    `threshold`: pixels of b as SIFT sees it, shrunk to `longest_side`.
 
     Raises ImageError for what is no usable picture, InputError for options out of range, BackendError, RuntimeMissing.
 
@@ -87,6 +88,6 @@ def match_pictures(
         features_a.descriptors, features_b.descriptors, ratio=ratio, mutual=mutual, backend=backend, threads=threads
     )
     points_a, points_b = features_a.points[matches.query], features_b.points[matches.train]
-    geometry = verify(points_a, points_b, model=model, threshold=threshold)
     sizes = [(pixels.shape[0], pixels.shape[1]) for pixels in (pixels_a, pixels_b)]
+    geometry = verify(points_a, points_b, model=model, threshold=threshold * pixels_per_step(*sizes[1], options))
     return PicturePair(features_a, features_b, matches, geometry, model, *sizes)

@@ -151,6 +151,14 @@ def extract_all(
     )
 
 
+def pixels_per_step(height: int, width: int, options: SiftOptions = DEFAULT) -> float:
+    """How many pixels of a whole picture one pixel of what SIFT sees of it is: 1 or more.
+
+    A keypoint's place is known to about a pixel of the shrunk picture, not of the whole one.
+    """
+    return 1.0 if options.longest_side is None else max(1.0, max(height, width) / options.longest_side)
+
+
 def _guessed_pixels(picture: Path | str | bytes | NDArray[np.uint8]) -> int:
     """A file's are not known before it is opened: it fills a chunk."""
     if isinstance(picture, np.ndarray):

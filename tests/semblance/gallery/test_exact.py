@@ -285,6 +285,16 @@ def test_copies_of_one_vector_are_taken_some_at_a_time(metric: str, monkeypatch:
     assert max(asked) <= 5000
 
 
+def test_more_dimensions_than_sums_of_bytes_may_have() -> None:
+    """At 140,000 sums of the largest bytes pass 2^31."""
+    rng = np.random.default_rng(0)
+    vectors = np.ones((120, 140_000), np.float32)
+    for row, share in enumerate([0.005] * 10 + [0.4] * 110):
+        vectors[row, rng.random(140_000) < share] = -1
+    rows, _ = search_exact(np.ones((1, 140_000), np.float32), vectors, k=1, metric="cos")
+    assert rows[0, 0] == np.argmax(vectors.sum(axis=1))
+
+
 def test_whatever_integer_k_is_and_a_row_of_nothing_to_leave_out() -> None:
     vectors = vectors_of(4, 3)
     none = np.full(4, -1)

@@ -28,8 +28,8 @@ def scored(tile: Tile, block: Block, metric: Any, way: str) -> Scores | None:
     if way == "floats":
         return float_scores(tile, block, metric, room)
     block.encode(metric, map)
-    product = codes_product()
-    assert product is not None
+    if (product := codes_product(tile.values.shape[1])) is None:
+        pytest.skip("this processor does not multiply bytes exactly")
     return code_scores(tile, block, metric, room, product)
 
 

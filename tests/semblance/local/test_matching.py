@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -171,7 +174,7 @@ def test_floats_stand_in_for_bytes_that_a_processor_cuts_off(mutual: bool, monke
     expected = match_sets(queries, train, ratio=0.8, mutual=mutual)
     assert len(expected) > 100
     assert nearest._is_exact(nearest.searcher("cpu", 2)._session), "bytes were not used: this test shows nothing"
-    monkeypatch.setattr(nearest, "_is_exact", lambda _: False)
+    monkeypatch.setattr(nearest, "_is_exact", lambda session: "floats" in session.get_modelmeta().graph_name)
     for shape in (nearest._SHAPES["cpu"], nearest._GPU_SHAPE):
         monkeypatch.setitem(nearest._SHAPES, "cpu", shape)
         by_floats = nearest.Searcher("cpu", 2)
@@ -274,6 +277,22 @@ def test_the_matches_of_real_pairs_are_opencv_s(pair: Callable[[str], Pair], nam
             assert as_tuples(match(left, right, ratio=ratio)) == by_opencv(left, right, *fraction)
 
 
+@pytest.mark.parametrize(
+    ("name", "share", "num_true"),
+    [("graf", 0.65, 440), ("adam", 0.9, 156), ("boat", 0.731, 457), ("city", 0.879, 80), ("WhiteBoard", 0.577, 218)],
+)
+def test_matches_of_real_pairs_are_true_as_often_as_opencv_s(
+    pair: Callable[[str], Pair], name: str, share: float, num_true: int
+) -> None:
+    """Within 5 pixels of where the homography puts the point, of those that pass at 0.8."""
+    real = pair(name)
+    a, b = (extract(path, SiftOptions(max_keypoints=None, longest_side=None)) for path in (real.a, real.b))
+    found = match(a.descriptors, b.descriptors, ratio=0.8)
+    is_true = real.errors(a.points[found.query], b.points[found.train]) < 5
+    assert is_true.mean() >= share
+    assert is_true.sum() >= num_true
+
+
 def test_blocks_of_ascending_sets() -> None:
     """`of` finds each pair's matches among all."""
     empty = np.empty(0, np.int64)
@@ -284,3 +303,32 @@ def test_blocks_of_ascending_sets() -> None:
     lengths = [len(found.of(i, j)) for i in range(3) for j in range(2)]
     assert all(left == right for left, right in pairwise(lengths))
     assert sum(lengths) == len(found)
+
+
+def test_a_copy_always_matches_whatever_the_ratio() -> None:
+    b = sift_like(5, 0)
+    assert as_tuples(match(b[2:3], b, ratio=1e-9)) == [(0, 2, 0)]
+
+
+AFTER_A_FORK = """
+import multiprocessing
+import numpy as np
+from semblance.local.matching import match
+
+a = np.random.default_rng(0).integers(0, 256, (900, 128), dtype=np.uint8)
+expected = len(match(a, a, threads=2))
+
+def child():
+    assert len(match(a, a, threads=2)) == expected
+
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(60)
+print(process.exitcode)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", AFTER_A_FORK], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "0"

@@ -68,3 +68,8 @@ def open_session(model: Path, backend: str, *, threads: int, options: Mapping[st
     """
     row = ort.PROVIDERS[chosen(backend)]
     return ort.open_session(model, row if options is None else replace(row, options=options), threads=threads)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a session of `open_session` raises where it cannot run."""
+    return ort.failures()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -49,7 +50,7 @@ class OrtRunner:
         """Load `model`; `threads` is the size of the intra-op pool. Raises BackendError, RuntimeMissing, ModelError."""
         self._session = open_session(model, row, threads=threads)
         _check_signature(model, self._session)
-        self._failures = _failures()
+        self._failures = failures()
         self.description = f"onnxruntime {onnxruntime().__version__}, {row.provider}, {threads} threads"
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -70,7 +71,8 @@ class OrtRunner:
         options = onnxruntime().RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         (image,) = self._session.get_inputs()
-        self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
+        with suppress(*self._failures):  # then it keeps what it has, and the next batch says what is wrong
+            self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
 
 
 def open_session(model: Path, row: Provider, *, threads: int) -> Any:
@@ -147,7 +149,7 @@ def _check_signature(model: Path, session: Any) -> None:
         raise ModelError(f"{model}: its batch axis is fixed at {inputs['image'][0]}; export the model again")
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What `run` raises: ONNX Runtime's exceptions have no base of their own, and bad arguments are ValueErrors."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
