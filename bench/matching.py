@@ -138,14 +138,20 @@ def equal_share(found: Triples, reference: Triples) -> float:
     return len(found & reference) / len(found | reference) if found or reference else 1.0
 
 
-def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, by round; every round begins with another one."""
+def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int, *, warm_up: bool = True) -> dict[str, list[float]]:
+    """Seconds of each, by round; every round begins with another one.
+
+    With `warm_up` each has one run before the one that counts: what it works on was driven out of the caches, and its
+    threads fell asleep, while the others had their turns.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
     for number in range(rounds):
         first = number % len(order)
         for name in order[first:] + order[:first]:
             time.sleep(_PAUSE_S)
+            if warm_up:
+                runs[name]()
             start = time.perf_counter()
             runs[name]()
             times[name].append(time.perf_counter() - start)
@@ -164,7 +170,9 @@ def extraction(num: int) -> dict[str, Any]:
         return sum(map(len, extract_all(images, options, workers=workers)))  # kept one at a time
 
     list(extract_all(images[:1000], options, workers=max(_WORKERS)))  # warm-up
-    times = in_rounds({str(workers): lambda workers=workers: run(workers) for workers in _WORKERS}, _EXTRACT_ROUNDS)
+    times = in_rounds(
+        {str(workers): lambda workers=workers: run(workers) for workers in _WORKERS}, _EXTRACT_ROUNDS, warm_up=False
+    )
     rates = {name: num / statistics.median(seconds) for name, seconds in times.items()}
     one, two = (rates[str(workers)] for workers in _WORKERS)
     return {

@@ -55,7 +55,7 @@ def test_other_matches_are_an_error() -> None:
 
 def test_each_round_begins_with_another() -> None:
     called: list[str] = []
-    times = in_rounds({name: lambda name=name: called.append(name) for name in "abc"}, 3)
+    times = in_rounds({name: lambda name=name: called.append(name) for name in "abc"}, 3, warm_up=False)
     assert called == list("abcbcacab")
     assert {name: len(each) for name, each in times.items()} == {"a": 3, "b": 3, "c": 3}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -138,7 +138,8 @@ class Searcher:
             raise BackendError(f"backend {name!r} does not multiply bytes exactly here; match with --backend cpu")
         self._backend, self._failures = name, backends.failures()
         self._threads = threads if name == "cpu" else 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="semblance-match")
+        # the caller's thread is one of them: it would only wait, and to wake another takes as long as a small picture
+        self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="semblance-match")
 
     def search(self, queries: Descriptors, train: DescriptorSets, keep: Keep) -> Nearest:
         """What `keep` does not drop of all pairs of a query [M, 128] and a set with a descriptor or more."""
@@ -199,7 +200,24 @@ class Searcher:
         items = list(items)
         if len(items) <= 1 or self._threads == 1:
             return [work(item) for item in items]
-        return list(self._pool.map(work, items))
+        found: dict[int, R] = {}
+        left = iter(enumerate(items))  # which the threads take from one by one; `next` of it is atomic
+
+        def take() -> None:
+            for number, item in left:
+                found[number] = work(item)
+
+        others = [self._pool.submit(take) for _ in range(min(self._threads, len(items)) - 1)]
+        try:
+            take()
+        finally:
+            for other in others:
+                other.cancel()  # one that has not begun, when all is done
+            wait(others)
+        for other in others:
+            if not other.cancelled():
+                other.result()
+        return [found[number] for number in range(len(items))]
 
 
 @lru_cache(maxsize=8)
@@ -289,7 +307,7 @@ def _pieces(descriptors: Descriptors) -> list[Descriptors]:
 
 def _squares(descriptors: Descriptors) -> Ints:
     floats = descriptors.astype(np.float32)
-    squares: Ints = np.einsum("kd,kd->k", floats, floats).astype(np.int64)
+    squares: Ints = np.vecdot(floats, floats).astype(np.int64)
     return squares
 
 
@@ -304,7 +322,7 @@ def _inside(asked: _Queries, train: DescriptorSets, squares: Ints, pairs: _Pairs
     at = pairs.begin[:, None] + np.where(is_there, member, 0)
     query = asked.descriptors[pairs.row].astype(np.float32)
     # each product is an integer below 2^24, so float32 is exact
-    products = np.einsum("pmd,pd->pm", train.descriptors[at].astype(np.float32), query).astype(np.int64)
+    products = np.vecdot(np.take(train.descriptors, at, axis=0).astype(np.float32), query[:, None]).astype(np.int64)
     distances = asked.squares[pairs.row, None] + squares[at] - 2 * products
     distances[~is_there] = NONE
     best = distances.argmin(axis=1)
