@@ -83,7 +83,7 @@ def measure(gallery: Gallery, *, num: int, seed: int, how: Verification, threads
     keys, pictures = queries_of(gallery, num, seed)
     options = sift_options(gallery.vectors)
     assert options is not None
-    near = gallery.search(pictures, how.shortlist)
+    near = gallery.search(pictures, min(how.shortlist, len(gallery)))
     search = KeypointSearch(gallery.vectors, options, how)
     features = [extract(picture, options) for picture in pictures]
     search.evidence(features[0], near.keys[0])  # warm-up
