@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from semblance.errors import GalleryError, InputError
 from semblance.gallery.gallery import Neighbours, VectorGallery
+from semblance.gallery.pieces import stretches
 from semblance.gallery.stored_keypoints import StoredKeypoints
 from semblance.inference.session import available_threads
 from semblance.inputs.decode import single_threaded
@@ -94,7 +95,7 @@ class KeypointSearch:
             raise no_keypoints(gallery)
         self._gallery = gallery
         self._stored: StoredKeypoints = gallery.keypoints
-        self._options, self._how = options, how
+        self.options, self._how = options, how
         self._rows = np.flatnonzero(gallery.alive)  # of those that count, among all
         self._threads = available_threads() if how.threads is None else how.threads
         single_threaded()
@@ -133,11 +134,7 @@ class KeypointSearch:
 
     def _parts(self, rows: Rows) -> Iterator[slice]:
         """Stretches of the rows whose descriptors can be held together."""
-        ends, start, before = np.cumsum(self._stored.counts(rows)), 0, 0
-        while start < len(rows):
-            stop = max(start + 1, int(np.searchsorted(ends, before + _DESCRIPTORS, side="right")))
-            yield slice(start, stop)
-            start, before = stop, int(ends[stop - 1])
+        return stretches(self._stored.counts(rows), _DESCRIPTORS)
 
     def _matches(self, query: Features, rows: Rows) -> list[Matches]:
         """The matches of each picture, with each of its keypoints once: by the query's nearest of those it matches."""
@@ -170,7 +167,7 @@ class KeypointSearch:
         return _mapped(verified, range(len(rows)), self._threads)
 
     def _verified(self, a: NDArray[np.float32], b: NDArray[np.float32], size: tuple[int, int]) -> int:
-        threshold = self._how.threshold * pixels_per_step(*size, self._options)
+        threshold = self._how.threshold * pixels_per_step(*size, self.options)
         found = verify(a, b, model=self._how.model, threshold=threshold)
         if found.matrix is None or found.num_inliers < LEAST_INLIERS:
             return 0

@@ -220,7 +220,7 @@ class Gallery:
             return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
         keypoints = self._keypoints(rerank)
         near = self.search_vectors(self.encoder.embed(images), self._shortlist(k, rerank), exact=exact, where=where)
-        return in_order(keypoints, self._features(images, rerank), near, k)
+        return in_order(keypoints, self._features(images, keypoints, rerank), near, k)
 
     def search_sift(
         self,
@@ -235,8 +235,8 @@ class Gallery:
         All of the gallery are matched, or what `where` lets pass, which takes about a microsecond for each keypoint.
         Raises as `search`.
         """
-        k = self.vectors.check_k(k)
-        return ranked(self._keypoints(how), self._features(images, how), k, keys=self._passing(where))
+        k, keypoints = self.vectors.check_k(k), self._keypoints(how)
+        return ranked(keypoints, self._features(images, keypoints, how), k, keys=self._passing(where))
 
     def hits(
         self,
@@ -275,11 +275,11 @@ class Gallery:
             raise no_keypoints(self.vectors)
         return KeypointSearch(self.vectors, options, how)
 
-    def _features(self, images: Image | Sequence[Image], how: Verification) -> Iterator[Features]:
-        options = sift_options(self.vectors)
-        assert options is not None  # who asks has a gallery with keypoints
+    def _features(
+        self, images: Image | Sequence[Image], keypoints: KeypointSearch, how: Verification
+    ) -> Iterator[Features]:
         pictures = (Path(each) if isinstance(each, os.PathLike) else each for each in as_pictures(images))
-        return extract_all(pictures, options, workers=how.threads)
+        return extract_all(pictures, keypoints.options, workers=how.threads)
 
     def _passing(self, where: str | None) -> NDArray[np.int64] | None:
         return None if where is None else self.vectors.keys[self.vectors.matching(where)]

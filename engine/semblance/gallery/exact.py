@@ -26,6 +26,7 @@ from semblance.errors import InputError
 from semblance.gallery.blas import blas_threads, keeping_to_one_blas_thread, one_blas_thread
 from semblance.gallery.codes_product import codes_product
 from semblance.gallery.distances import CACHED_VALUES, cosine_distances, squared_distances
+from semblance.gallery.pieces import stretches
 from semblance.gallery.scoring import (
     APART,
     GROUP,
@@ -217,7 +218,7 @@ def _take(tile: Tile, block: Block, metric: Metric, scores: Scores, *, is_picky:
         return False
 
     # 2) The scores at or below it are candidates, 3) and their true distances decide.
-    for part in _slices(np.bincount(query, minlength=len(limit)) * block.group, _MOST_PAIRS):
+    for part in stretches(np.bincount(query, minlength=len(limit)) * block.group, _MOST_PAIRS):
         first, last = np.searchsorted(query, (part.start, part.stop))
         pairs = slice(int(first), int(last))
         found, row = _candidates(tile, block, scores, ceiling, query[pairs], low[pairs] % minima.shape[1])
@@ -280,15 +281,6 @@ def _nearer(tile: Tile, block: Block, metric: Metric, scores: Scores, query: Row
     limit[enough] = np.minimum(limit[enough], reached)
     keep = score <= limit[query]
     return query[keep], row[keep]
-
-
-def _slices(sizes: Rows, most: int) -> Iterator[slice]:
-    """Stretches of `sizes` [n] of no more than `most` together, or of one."""
-    ends, start, before = np.cumsum(sizes), 0, 0
-    while start < len(sizes):
-        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
-        yield slice(start, stop)
-        start, before = stop, int(ends[stop - 1])
 
 
 def _distances(tile: Tile, block: Block, query: Rows, row: Rows, metric: Metric) -> Doubles:

@@ -99,3 +99,12 @@ def _check_values(vectors: NDArray[np.float32], metric: Metric, what: str, rows:
         if not usable.all():
             at = int(np.argmin(usable))
             raise InputError(f"{what} {problem.format(at if rows is None else int(rows[at]))}")
+
+
+def stretches(sizes: NDArray[np.int64], most: int) -> Iterator[slice]:
+    """Stretches of `sizes` [n] of no more than `most` together, or of one."""
+    ends, start, before = np.cumsum(sizes), 0, 0
+    while start < len(sizes):
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield slice(start, stop)
+        start, before = stop, int(ends[stop - 1])

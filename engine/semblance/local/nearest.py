@@ -37,9 +37,8 @@ NONE = 1 << 40  # the squared distance of what is not there
 _MEMBERS = 16  # scores under one minimum
 _FAR = np.float32(1 << 25)  # of a column that only fills a tile: above every score, and exact
 _NARROWEST = 2 * _MEMBERS  # columns of a part: two minima leave the graph
-_ONE_RUN = (
-    1 << 20
-)  # pairs of descriptors: 750 x 750 take .57 ms in one thread, and .52 to .59 in two, one of them woken
+# Pairs of descriptors that one thread takes in one run: 750 x 750 take it .57 ms, and two threads .52 to .59
+_ONE_RUN = 1 << 20
 _SQUARED = 4096  # descriptors whose norms are computed together
 _INSIDE = 256  # pairs looked at one by one together: 512 kB of bytes, 2 MB of floats
 
