@@ -20,7 +20,7 @@ from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
 from semblance.gallery.keypoints import Keypoints
 from semblance.gallery.shards import ErrorRow, Row
-from semblance.inputs.decode import decode_measured
+from semblance.inputs.decode import decode, decode_measured
 from semblance.inputs.limits import DEFAULT, Limits, read_file
 from semblance.inputs.resize import fit
 from semblance.inputs.sources import Item
@@ -54,7 +54,8 @@ def prepare(
     """Check, read, hash, decode and resize one picture; what is wrong with it becomes its error row.
 
     `known` has key and sha256 of the pictures that the gallery has of this source, by uri. One of another sha256 keeps
-    its key, and replaces what was there. `describe` finds the keypoints of the picture before it is resized.
+    its key, and replaces what was there. `describe` finds the keypoints of the picture's grey [H, W, 1] before it is
+    resized.
     """
     if problem := misfit(item):
         return _error(key, item, "columns", InputError.__name__, problem)
@@ -78,7 +79,12 @@ def prepare(
     except Exception as error:
         return _error(key, item, "decode", type(error).__name__, _said(error))
     try:
-        keypoints = None if describe is None else describe(decoded.pixels)
+        keypoints = None
+        if describe is not None:
+            size = card.height, card.width
+            # not made of RGB: a JPEG has a grey of its own, which is what a query's keypoints are found in
+            grey = decode(content, channels=1, limits=limits, reduce_to=size) if card.channels == 3 else decoded.pixels
+            keypoints = describe(grey)
     except Exception as error:
         return _error(key, item, "describe", type(error).__name__, _said(error))
     row = Row(known_key, item.uri, sha256, decoded.width, decoded.height, item.label, item.columns)

@@ -9,8 +9,9 @@ In: a file, encoded bytes or an array. Out: pixels in the colours a model eats. 
                    pixels that are not as many as declared are refused
     orientation    applied, so the pixels stand as a viewer shows them: EXIF's of JPEG, PNG, WebP and TIFF, with an
                    alpha channel or without, and AVIF's own turns and mirrors
-    colour         RGB order; RGB to grey by 0.299 R + 0.587 G + 0.114 B; grey to RGB by repetition; palettes are
-                   looked up; colour profiles are not applied
+    colour         RGB order; grey to RGB by repetition; palettes are looked up; colour profiles are not applied
+    grey           of a JPEG stored as YCbCr, which nearly all in colour are, its own luminance, as libjpeg gives it;
+                   of anything else, arrays too, 0.299 R + 0.587 G + 0.114 B. The two differ where RGB was clipped
     CMYK           red is (255 - C) (255 - K) / 255, and so on, to within 2; a JPEG's is stored inverted where it has
                    Adobe's marker and only there (one without takes Pillow)
     transparency   laid over white, also a palette's, a grey's and a single transparent colour; of a BMP where its
@@ -94,7 +95,7 @@ def decode_measured(
     num_pixels = check_pixels(header.height, header.width, name, limits, weight=header.weight)
     factor = _reduction(header, reduce_to) if limits.is_scaled and reduce_to else 1
     with room_for(num_pixels, limits):
-        pixels = _to_channels(_decode_bytes(encoded, header, name, factor), channels)
+        pixels = _to_channels(_decode_bytes(encoded, header, name, factor, channels), channels)
     if factor == 1:
         return Decoded(pixels, *pixels.shape[:2])
     is_turned = header.orientation >= 5
@@ -117,11 +118,15 @@ _TURNS: dict[int, Callable[[_Pixels], NDArray[np.generic]]] = {
 }  # by EXIF's number
 
 
-def _decode_bytes(encoded: bytes, header: Header, name: str, factor: int) -> _Pixels:
-    """[H, W] or [H, W, 3] RGB, each side divided by `factor` and rounded up."""
+def _decode_bytes(encoded: bytes, header: Header, name: str, factor: int, channels: int) -> _Pixels:
+    """[H, W] or, as yet, [H, W, 3] RGB, each side divided by `factor` and rounded up."""
     # In one expression: a name for each step would keep its pixels in memory to the end
     opaque = _opaque_rgb(
-        _to_8_bits(decode_stored(encoded, header, name, factor=factor), (1 << header.bits) - 1, name),
+        _to_8_bits(
+            decode_stored(encoded, header, name, factor=factor, is_for_grey=channels == 1),
+            (1 << header.bits) - 1,
+            name,
+        ),
         is_premultiplied=header.alpha == "premultiplied",
     )
     if header.format == "TIFF" or header.orientation not in _TURNS:  # OpenCV turns a TIFF whatever it is told

@@ -34,11 +34,14 @@ _CLEANED = {"PNG": only_pixels, "PNM": with_end_of_line}  # of what OpenCV stumb
 _PIXELS_AT_ONCE = 1 << 16  # arithmetic on a whole picture would take several times its memory
 
 
-def decode_stored(encoded: bytes, header: Header, name: str, *, factor: int = 1) -> NDArray[np.generic]:
+def decode_stored(
+    encoded: bytes, header: Header, name: str, *, factor: int = 1, is_for_grey: bool = False
+) -> NDArray[np.generic]:
     """[H, W] grey, [H, W, 3] RGB or [H, W, 4] RGBA, uint8 or uint16; a JPEG's sides divided by `factor`, rounded up.
 
-    Not turned by its orientation, but for a TIFF. Raises ImageError, whose message begins with `name`, where it is
-    damaged or its pixels are not as many as declared.
+    With `is_for_grey` a JPEG in colour comes as its luminance, where it has one. Not turned by its orientation, but
+    for a TIFF. Raises ImageError, whose message begins with `name`, where it is damaged or its pixels are not as many
+    as declared.
     """
     pixels: NDArray[np.generic]
     if header.format == "JPEG" and header.color == "cmyk" and not header.has_adobe_marker:
@@ -46,7 +49,8 @@ def decode_stored(encoded: bytes, header: Header, name: str, *, factor: int = 1)
     else:
         if header.format in _CLEANED:
             encoded = _CLEANED[header.format](encoded)
-        pixels = _by_opencv(encoded, header, name, factor)
+        is_grey = header.color == "grey" or (is_for_grey and header.has_luminance)
+        pixels = _by_opencv(encoded, header, name, factor, is_grey=is_grey)
     height, width = -(-header.height // factor), -(-header.width // factor)
     if header.format == "TIFF" and header.orientation >= 5:  # OpenCV turns these whatever it is told
         height, width = width, height
@@ -82,11 +86,11 @@ def said_by_opencv(error: cv2.error) -> str:
     return " ".join(str(error).split()).rpartition("error: ")[2]
 
 
-def _by_opencv(encoded: bytes, header: Header, name: str, factor: int) -> NDArray[np.generic]:
+def _by_opencv(encoded: bytes, header: Header, name: str, factor: int, *, is_grey: bool) -> NDArray[np.generic]:
     is_rgb = False
     if header.alpha != "none":
         flags = cv2.IMREAD_UNCHANGED  # the only way to alpha; it is -1 and knows no other flags
-    elif header.color == "grey":
+    elif is_grey:
         flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED[factor]
     else:
         is_rgb = header.bits <= 8  # of a TIFF with 16 bits IMREAD_COLOR_RGB makes noise

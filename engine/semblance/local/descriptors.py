@@ -40,6 +40,8 @@ class DescriptorSets:
         for each in sets:
             check_descriptors(each)
         offsets = np.cumsum([0, *map(len, sets)], dtype=np.int64)
+        if len(sets) == 1:
+            return cls(sets[0], offsets)
         return cls(np.concatenate([np.empty((0, DIMENSION), np.uint8), *sets]), offsets)
 
     def __len__(self) -> int:

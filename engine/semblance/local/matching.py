@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from numbers import Real
 
 import numpy as np
@@ -121,7 +122,8 @@ def match_sets(
     """`match` of each of many pictures with each of many others, all at once. Raises what `match` raises."""
     queries = queries if isinstance(queries, DescriptorSets) else DescriptorSets.join(queries)
     train = train if isinstance(train, DescriptorSets) else DescriptorSets.join(train)
-    numerator, denominator = _squared_ratio(ratio)
+    check_ratio(ratio)
+    numerator, denominator = _squared_ratio(float(ratio))
     threads = available_threads() if threads is None else checked_count("threads", threads)
     search = searcher(backend, threads)
     bound = numerator / denominator * (1 + 2.0**-40)  # in float64, so as to drop none that passes
@@ -194,9 +196,9 @@ def check_ratio(ratio: float) -> None:
         raise InputError(f"ratio must be a number above 0 and at most 1, is {ratio!r}")
 
 
+@lru_cache(maxsize=64)
 def _squared_ratio(ratio: float) -> tuple[int, int]:
     """m^2 and n^2 of the fraction m / n that is meant by `ratio`."""
-    check_ratio(ratio)
-    fraction = Fraction(float(ratio)).limit_denominator(_LARGEST_DENOMINATOR)
+    fraction = Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)
     fraction = max(fraction, Fraction(1, _LARGEST_DENOMINATOR))  # a copy always matches
     return fraction.numerator**2, fraction.denominator**2

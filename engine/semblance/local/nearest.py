@@ -12,7 +12,9 @@ others have the 16 distances of their best group computed one by one.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -37,7 +39,8 @@ NONE = 1 << 40  # the squared distance of what is not there
 _MEMBERS = 16  # scores under one minimum
 _FAR = np.float32(1 << 25)  # of a column that only fills a tile: above every score, and exact
 _NARROWEST = 2 * _MEMBERS  # columns of a part: two minima leave the graph
-# Pairs of descriptors that one thread takes in one run: 750 x 750 take it .57 ms, and two threads .52 to .59
+# Pairs of descriptors that are one run, which the runtime's own threads share: 750 x 750 take them .35 ms, one thread
+# .57 and two of ours, which have to wake each other and take turns in Python, .52 to .59
 _ONE_RUN = 1 << 20
 _SQUARED = 4096  # descriptors whose norms are computed together
 _INSIDE = 256  # pairs looked at one by one together: 512 kB of bytes, 2 MB of floats
@@ -116,6 +119,8 @@ class _Pairs:
     @classmethod
     def join(cls, parts: Sequence[_Pairs]) -> _Pairs:
         """All of several."""
+        if len(parts) == 1:
+            return parts[0]
         none = np.empty(0, np.int64)
         return cls(*(np.concatenate([none, *(getattr(each, name) for each in parts)]) for name in cls.__slots__))
 
@@ -133,13 +138,19 @@ class Searcher:
         self._shape = _SHAPES.get(name, _GPU_SHAPE)
         # operands of 8 bits and sums below 2^24 stay whole in TF32
         options = {"use_tf32": "1"} if name == "cuda" else None
-        self._session = _session("bytes" if name == "cpu" else "floats", name, options)
+        graph = "bytes" if name == "cpu" else "floats"
+        self._session = _session(graph, name, options)
         if name == "cpu" and not _is_exact(self._session):
-            self._session = _session("floats", name)
+            graph = "floats"
+            self._session = _session(graph, name)
         if not _is_exact(self._session):
             raise BackendError(f"backend {name!r} does not multiply bytes exactly here; match with --backend cpu")
         self._backend, self._failures = name, backends.failures()
         self._threads = threads if name == "cpu" else 1
+        self._whole = self._session  # for what is one run: there the runtime shares the work out among its own threads
+        if self._threads > 1:
+            self._whole = _session(graph, name, threads=self._threads)
+            _WITH_THREADS.add(self._whole)
         # the caller's thread is one of them: it would only wait, and to wake another takes as long as a small picture
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="semblance-match")
 
@@ -149,22 +160,23 @@ class Searcher:
         asked = _Queries(queries, self._squares(queries), queries.sum(axis=1, dtype=np.int32))
         plans = _plans(train.counts, self._shape.columns)
         units = self._all(lambda plan: [_tile(train, squares, parts) for parts in plan], plans)
-        rows = self._shape.rows
+        rows, session = self._shape.rows, self._session
         if len(queries) * len(train.descriptors) < _ONE_RUN:
             rows = max(rows, len(queries))
+            session = self._whole if len(units) == 1 else session
         elif len(units) < self._threads:  # too few of them to share out
             rows = min(rows, -(-len(queries) // self._threads))
         tasks = [(slice(start, start + rows), unit) for start in range(0, len(queries), rows) for unit in units]
-        left = _Pairs.join(self._all(lambda task: self._left(asked, *task, keep), tasks))
+        left = _Pairs.join(self._all(lambda task: self._left(session, asked, *task, keep), tasks))
         parts = [left.take(slice(start, start + _INSIDE)) for start in range(0, len(left.row), _INSIDE)]
         return _joined(self._all(lambda part: _inside(asked, train, squares, part), parts))
 
-    def _left(self, asked: _Queries, part: slice, unit: Sequence[_Tile], keep: Keep) -> _Pairs:
+    def _left(self, session: Any, asked: _Queries, part: slice, unit: Sequence[_Tile], keep: Keep) -> _Pairs:
         """Some queries against one tile of several sets, or against several tiles of one set."""
-        first, second, group = self._minima(asked, part, unit[0])  # [m, I]
+        first, second, group = self._minima(session, asked, part, unit[0])  # [m, I]
         at = np.zeros(first.shape, np.int64)
         for number, tile in enumerate(unit[1:], start=1):  # parts of one set: I is 1
-            other_first, other_second, other_group = self._minima(asked, part, tile)
+            other_first, other_second, other_group = self._minima(session, asked, part, tile)
             is_nearer = other_first < first
             second = np.where(is_nearer, np.minimum(first, other_second), np.minimum(second, other_first))
             first, group = np.where(is_nearer, other_first, first), np.where(is_nearer, other_group, group)
@@ -181,12 +193,12 @@ class Searcher:
             second=second[row, column],
         )
 
-    def _minima(self, asked: _Queries, part: slice, tile: _Tile) -> tuple[Ints, Ints, Ints]:
+    def _minima(self, session: Any, asked: _Queries, part: slice, tile: _Tile) -> tuple[Ints, Ints, Ints]:
         """Squared distances [m, I] of the two smallest group minima, and the group of the smallest."""
         shape = np.array([0, len(tile.sets), _MEMBERS, tile.num_groups])
         given = {"a": asked.descriptors[part], "b": tile.columns, "bias": tile.bias, "shape": shape}
         try:
-            score, group = self._session.run(["score", "group"], given)
+            score, group = session.run(["score", "group"], given)
         except self._failures as error:
             said = str(error).strip().partition("\n")[0]
             raise BackendError(f"backend {self._backend!r} failed while matching: {said}") from error
@@ -230,8 +242,24 @@ def searcher(backend: str, threads: int) -> Searcher:
     return Searcher(backend, threads)
 
 
-if hasattr(os, "register_at_fork"):  # a child has its parent's searchers, and none of their threads
-    os.register_at_fork(after_in_child=searcher.cache_clear)
+# Sessions with threads of their own
+_WITH_THREADS: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """In a forked child, which has its parent's searchers and none of their threads: forget them.
+
+    A session waits at its end for its threads, here for ever, so those are never let go. ONNX Runtime itself waits as
+    well where a child ends by `sys.exit`, whatever session its parent had; those of multiprocessing do not.
+    """
+    for session in _WITH_THREADS:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+    _WITH_THREADS.clear()
+    searcher.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def graphs_folder() -> Path:
@@ -239,8 +267,10 @@ def graphs_folder() -> Path:
     return Path(__file__).parent / "graphs"
 
 
-def _session(graph: str, backend: str, options: Mapping[str, str] | None = None) -> Any:
-    return backends.open_session(graphs_folder() / f"{graph}.onnx", backend, threads=1, options=options)
+def _session(graph: str, backend: str, options: Mapping[str, str] | None = None, *, threads: int = 1) -> Any:
+    # threads that spin would take the processors from those that matching itself has
+    graph_file = graphs_folder() / f"{graph}.onnx"
+    return backends.open_session(graph_file, backend, threads=threads, spinning=False, options=options)
 
 
 def _is_exact(session: Any) -> bool:
@@ -339,6 +369,9 @@ def _inside(asked: _Queries, train: DescriptorSets, squares: Ints, pairs: _Pairs
 
 
 def _joined(found: Sequence[Nearest]) -> Nearest:
+    if len(found) == 1:
+        return found[0]
+
     def all_of(name: str) -> Ints:
         return np.concatenate([np.empty(0, np.int64), *(getattr(each, name) for each in found)])
 

@@ -14,6 +14,7 @@ import pytest
 from semblance.gallery.prepare import Known, Picture, misfit, prepare
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.gallery.stored_keypoints import PictureKeypoints
+from semblance.inputs.decode import decode
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Item
 from tests.semblance.gallery.conftest import CARD, described
@@ -167,13 +168,27 @@ def test_keypoints_are_those_of_the_picture_before_it_is_resized(channels: int) 
 
     found = prepare(7, Item("a", encoded()), replace(CARD, channels=channels), describe=describe)
     assert isinstance(found, Picture)
-    assert [(each.shape, each.dtype) for each in seen] == [((30, 50, channels), np.uint8)]
+    assert [(each.shape, each.dtype) for each in seen] == [((30, 50, 1), np.uint8)]
     assert found.keypoints is not None
     np.testing.assert_array_equal(found.keypoints.descriptors, described(seen[0]).descriptors)
     without = prepare(7, Item("a", encoded()), replace(CARD, channels=channels))
     assert isinstance(without, Picture)
     assert without.keypoints is None
     np.testing.assert_array_equal(found.pixels, without.pixels)
+
+
+def test_keypoints_are_found_in_a_jpegs_own_grey_as_those_of_a_query_are() -> None:
+    seen: list[np.ndarray] = []
+
+    def describe(pixels: np.ndarray) -> PictureKeypoints:
+        seen.append(pixels)
+        return described(pixels)
+
+    jpeg = encoded(".jpg")
+    assert isinstance(prepare(7, Item("a", jpeg), replace(CARD, channels=3), describe=describe), Picture)
+    grey, of_colour = decode(jpeg, channels=1), decode(decode(jpeg, channels=3), channels=1)
+    assert (grey != of_colour).any(), "this picture shows nothing"
+    np.testing.assert_array_equal(seen[0], grey)
 
 
 def test_a_picture_whose_keypoints_cannot_be_found_is_an_error_row() -> None:

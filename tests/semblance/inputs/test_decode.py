@@ -110,6 +110,8 @@ def test_all_of_caltechs_first_photographs_decode(caltech_photos: list[bytes]) -
         pixels = decode(content, channels=3)
         reference = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
         np.testing.assert_array_equal(pixels, reference)
+        grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        np.testing.assert_array_equal(decode(content, channels=1)[..., 0], grey)
 
 
 BROKEN_FILES: dict[str, tuple[Callable[[], bytes], str]] = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from semblance.errors import ImageError
-from semblance.inputs.decode import decode
+from semblance.inputs.decode import Limits, decode
 from tests.semblance.inputs.damaged import png, tiff
 from tests.semblance.inputs.pictures import (
     ALPHA,
@@ -25,6 +28,7 @@ from tests.semblance.inputs.pictures import (
     opened,
     over_white,
     packed_rows,
+    smooth,
     without_adobe,
 )
 
@@ -38,8 +42,9 @@ def test_colours_are_rgb_and_grey_is_repeated(form: str) -> None:
     content = encode(COLOR.quantize(64) if form == "GIF" else COLOR, form)
     expected = np.asarray(opened(content).convert("RGB"))
     np.testing.assert_array_equal(decode(content, channels=3), expected)
-    luma = np.rint(expected @ np.array([0.299, 0.587, 0.114]))
-    assert_close(decode(content, channels=1)[..., 0], luma, most=1)  # in fixed point
+    if form != "JPEG":  # which has a grey of its own
+        luma = np.rint(expected @ np.array([0.299, 0.587, 0.114]))
+        assert_close(decode(content, channels=1)[..., 0], luma, most=1)  # in fixed point
     content = encode(GREY, form)
     expected = np.asarray(opened(content).convert("RGB"))
     np.testing.assert_array_equal(decode(content, channels=3), expected)
@@ -68,6 +73,91 @@ def _swapping_profile() -> bytes:
     image_cms = pytest.importorskip("PIL.ImageCms")
     profile: bytes = image_cms.ImageCmsProfile(image_cms.createProfile("sRGB")).tobytes()
     return profile.replace(b"gXYZ", b"tXYZ").replace(b"bXYZ", b"gXYZ").replace(b"tXYZ", b"bXYZ")
+
+
+# --- grey of a JPEG
+
+
+def _vivid() -> Any:
+    """Blots of full colours, whose edges JPEG cannot keep without leaving RGB's range."""
+    return Image.fromarray((smooth() > 127).astype(np.uint8) * 255)
+
+
+def _renamed(jpeg: bytes, names: bytes) -> bytes:
+    """The JPEG with other names for its components, in its frame and in its only scan."""
+    content = bytearray(jpeg)
+    frame, scan = content.index(b"\xff\xc0"), content.index(b"\xff\xda")
+    content[frame + 10 : frame + 19 : 3] = content[scan + 5 : scan + 11 : 2] = names
+    return bytes(content)
+
+
+def _without_jfif(jpeg: bytes) -> bytes:
+    assert jpeg[2:4] == b"\xff\xe0"
+    return jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]
+
+
+def _with_adobe(jpeg: bytes, transform: int) -> bytes:
+    return jpeg[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform]) + jpeg[2:]
+
+
+def _with_luminance() -> Iterator[tuple[str, bytes]]:
+    plain = encode(_vivid(), "JPEG", quality=60)
+    bare = _without_jfif(plain)
+    yield "plain", plain
+    yield "4:4:4", encode(_vivid(), "JPEG", quality=60, subsampling=0)
+    yield "progressive", encode(_vivid(), "JPEG", quality=60, progressive=True)
+    yield "JFIF outweighs Adobe's marker", _with_adobe(plain, 0)
+    yield "JFIF outweighs names", _renamed(plain, b"RGB")
+    yield "no marker", bare
+    yield "Adobe's marker", _with_adobe(bare, 1)
+    yield "Adobe's marker outweighs names", _with_adobe(_renamed(bare, b"RGB"), 1)
+    yield "Adobe's marker, too short", bare[:2] + b"\xff\xee\0\x0dAdobe\0\x64\0\0\0\0" + bare[2:]
+
+
+@pytest.mark.parametrize(("kind", "content"), [pytest.param(*each, id=each[0]) for each in _with_luminance()])
+def test_grey_of_a_jpeg_is_its_own_luminance(kind: str, content: bytes) -> None:
+    found = decode(content, channels=1)
+    image = Image.open(io.BytesIO(content))
+    image.draft("L", image.size)  # Pillow asks libjpeg for the luminance
+    assert image.mode == "L"
+    np.testing.assert_array_equal(found[..., 0], np.asarray(image))
+    stored = np.frombuffer(content, np.uint8)
+    np.testing.assert_array_equal(found[..., 0], cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+    of_rgb = decode(decode(content, channels=3), channels=1)
+    assert np.abs(found.astype(int) - of_rgb).max() > 5
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_grey_of_a_jpeg_at_a_part_of_its_size_is_its_luminance_too(factor: int) -> None:
+    content = encode(_vivid().resize((403, 301)), "JPEG")
+    smaller = (301 // factor // 2, 403 // factor // 2)
+    found = decode(content, channels=1, limits=Limits(is_scaled=True), reduce_to=smaller)
+    flag = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
+    expected = cv2.imdecode(np.frombuffer(content, np.uint8), flag[factor])
+    assert expected is not None
+    assert expected.shape == (-(-301 // factor), -(-403 // factor))
+    np.testing.assert_array_equal(found[..., 0], expected)
+
+
+def _without_luminance() -> Iterator[tuple[str, bytes]]:
+    rgb = encode(_vivid(), "JPEG", quality=60, keep_rgb=True)  # with Adobe's marker, without JFIF
+    yield "RGB by Adobe's marker", rgb
+    yield "RGB by Adobe's marker, whatever the names", _renamed(rgb, b"\1\2\3")
+    yield "RGB by names", without_adobe(_renamed(rgb, b"RGB"))
+    cmyk = encode(cmyk_picture(), "JPEG")
+    yield "CMYK", cmyk
+    yield "CMYK without marker", without_adobe(cmyk)
+    ycck = bytearray(cmyk)
+    ycck[ycck.index(b"Adobe") + 11] = 2
+    yield "YCCK", bytes(ycck)
+
+
+@pytest.mark.parametrize(("kind", "content"), [pytest.param(*each, id=each[0]) for each in _without_luminance()])
+def test_grey_of_a_jpeg_without_luminance_is_that_of_its_rgb(kind: str, content: bytes) -> None:
+    rgb = decode(content, channels=3)
+    np.testing.assert_array_equal(decode(content, channels=1), decode(rgb, channels=1))
+    if kind.startswith("RGB"):  # and not of components that were taken for something else
+        assert_close(rgb, np.asarray(opened(content).convert("RGB")))
 
 
 # --- CMYK

@@ -65,6 +65,8 @@ def test_orientation_is_applied_in_every_format_that_has_one(kind: str, orientat
     np.testing.assert_array_equal(expected, over_white(ImageOps.exif_transpose(opened(content))))
     # OpenCV hands a TIFF's colours over as multiplied by alpha in 8 bits, where they lose up to half a level each
     assert_close(decode(content, channels=3), expected, most=1 if kind == "TIFF with alpha" else 0)
+    upright = decode(encode(image, form, **options), channels=1)
+    np.testing.assert_array_equal(decode(content, channels=1), _TURNED[orientation](upright))
 
 
 def test_exif_is_read_in_both_byte_orders_and_its_damage_is_not_the_pictures() -> None:

@@ -60,14 +60,17 @@ def chosen(backend: str) -> str:
     return "cpu" if backend == "auto" else backend
 
 
-def open_session(model: Path, backend: str, *, threads: int, options: Mapping[str, str] | None = None) -> Any:
+def open_session(
+    model: Path, backend: str, *, threads: int, spinning: bool = True, options: Mapping[str, str] | None = None
+) -> Any:
     """An ONNX Runtime session of a graph that is no embedding model, by the same rules: it runs on `backend` or raises.
 
     `options` are its provider's, instead of those that embedding takes. Raises BackendError, RuntimeMissing,
     ModelError.
     """
     row = ort.PROVIDERS[chosen(backend)]
-    return ort.open_session(model, row if options is None else replace(row, options=options), threads=threads)
+    row = row if options is None else replace(row, options=options)
+    return ort.open_session(model, row, threads=threads, spinning=spinning)
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -75,10 +75,11 @@ class OrtRunner:
             self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
 
 
-def open_session(model: Path, row: Provider, *, threads: int) -> Any:
+def open_session(model: Path, row: Provider, *, threads: int, spinning: bool = True) -> Any:
     """An `InferenceSession` of the graph in `model`, all of it on the provider of `row`, or an error that says why not.
 
-    `threads` is the size of the intra-op pool. Raises BackendError, RuntimeMissing, ModelError.
+    `threads` is the size of the intra-op pool, whose threads wait for work `spinning` or asleep. Raises BackendError,
+    RuntimeMissing, ModelError.
     """
     ort = onnxruntime()
     if row.provider not in ort.get_available_providers():
@@ -92,6 +93,7 @@ def open_session(model: Path, row: Provider, *, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.log_severity_level = 3  # its warnings speak to developers of runtimes, not to our users
     if row.name != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

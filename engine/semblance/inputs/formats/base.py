@@ -27,6 +27,7 @@ class Header:
     orientation: int = 1  # as EXIF numbers them, 1-8
     is_animated: bool = False
     has_adobe_marker: bool = False  # of a JPEG: its CMYK is stored inverted
+    has_luminance: bool = False  # of a JPEG in colour: stored as YCbCr, and so with a grey picture of its own
 
     @property
     def weight(self) -> int:
