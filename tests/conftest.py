@@ -22,6 +22,14 @@ _SHARED = Path(__file__).parents[2] / "shared" / "data"  # beside the checkout
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nothing_tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `semblance tune` found for whoever runs the tests decides nothing in them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("semblance.inference.tuned.folder", lambda: tmp_path_factory.getbasetemp() / "tuned")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _data_beside_the_checkout() -> Iterator[None]:
     """`semblance` finds the data beside the checkout from any working directory; a user's own choice stays."""
     with pytest.MonkeyPatch.context() as patch:

@@ -8,14 +8,20 @@ them all. Rows never touch each other inside a graph, so the padding cannot chan
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import LifoQueue
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard, read_card
 from semblance.errors import BackendError, InputError, ModelError
-from semblance.inference import backends
+from semblance.inference import backends, tuned
+from semblance.inference.backends import GpuOptions, LoadOptions, Runner
 from semblance.options import checked_count
 
 _SMALL_INPUT = 64 * 64 * 3  # up to here a batch of 256 fits the caches and pays; photographs are compute-bound by 32
@@ -28,12 +34,23 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What meeting a batch size cost."""
+
+    bucket: int
+    first_ms: float  # of the first batch of that size, which a user would have waited for
+    again_ms: float  # of the next one
+
+
 class Session:
     """A loaded model with its card."""
 
     card: ModelCard
     buckets: tuple[int, ...]  # the batch sizes that are really run, ascending
     streams: int  # batches that may be run at the same time, from as many threads
+    backend: str  # the one that runs, also where `auto` was asked for
+    why: str  # that one, where `auto` was asked for; else ""
     description: str  # what runs where, for people
 
     def __init__(
@@ -44,24 +61,59 @@ class Session:
         threads: int | None = None,
         streams: int | None = 1,
         max_batch: int | None = None,
+        spinning: bool = True,
+        gpu: GpuOptions | None = None,
     ) -> None:
         """Load the ONNX file `model`.
 
         `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
-        are at least 1, else InputError. Threads are shared out among `streams`, at most one for each thread; None: as
-        many as embed the most in the long run. Raises ModelNotFound, ModelError, CardError, BackendError,
-        RuntimeMissing.
+        are at least 1, else InputError. On a CPU threads are shared out among `streams`, at most one for each thread;
+        on a GPU each is a session of its own on each device; None: as many as embed the most in the long run. Threads
+        that wait without `spinning` leave the processor to others. What `semblance tune` measured for this model here
+        takes the place of the defaults, with the backend `auto`. Raises ModelNotFound, ModelError, CardError,
+        BackendError, RuntimeMissing.
         """
-        threads = available_threads() if threads is None else checked_count("threads", threads)
         self.card = read_card(model)
+        gpu = GpuOptions() if gpu is None else gpu
+        found = tuned.find(model, self.card) if backend == "auto" else None
+        backends.check_name(backend)
+        if found is not None:
+            threads = found.threads if threads is None else threads
+            max_batch = found.max_batch if max_batch is None else max_batch
+            streams = found.streams if streams is None else streams
+        available = available_threads()
+        threads = backends.default_threads(backend, available) if threads is None else checked_count("threads", threads)
         max_batch = self._default_max_batch() if max_batch is None else checked_count("max_batch", max_batch)
         streams = backends.bulk_streams(backend, threads) if streams is None else checked_count("streams", streams)
-        self.streams = min(threads, streams)
-        self._runner = backends.load(model, backend, threads=threads // self.streams)
-        self.description = self._runner.description
-        if self.streams > 1:
-            self.description += f" in each of {self.streams} streams"
         self.buckets = _buckets(max_batch)
+        on_device = backends.is_device(backend)
+        self.streams = streams * len(gpu.devices) if on_device else min(threads, streams)
+        options = LoadOptions(
+            threads=threads if on_device else threads // self.streams,
+            streams=1 if on_device else self.streams,
+            spinning=spinning,
+            precision=self.card.precision,
+            shape=self._shape,
+            buckets=self.buckets,
+            identity=tuned.identity(model, self.card),
+            device=gpu.devices[0],
+            gpu=gpu,
+        )
+        loaded = backends.load(model, backend, options, tuned=found.choice if found else None)
+        self.backend, self.why = loaded.backend, loaded.why
+        self._runners = [loaded.runner]
+        if on_device:
+            self._runners += [
+                backends.load(model, loaded.backend, replace(options, device=device)).runner
+                for number in range(streams)
+                for device in (gpu.devices[1:] if number == 0 else gpu.devices)
+            ]
+        self._idle: LifoQueue[Runner] = LifoQueue()
+        for runner in reversed(self._runners):
+            self._idle.put(runner)
+        self.description = "; ".join(dict.fromkeys(runner.description for runner in self._runners))
+        if self.why:
+            self.description += f" (auto: {self.why})"
         self._check_graph(model)
 
     @property
@@ -75,17 +127,38 @@ class Session:
         out = np.empty((len(images), self.card.dimension), np.float32)  # [N, D]
         for start in range(0, len(images), self.max_batch):
             part = images[start : start + self.max_batch]
-            out[start : start + len(part)] = self._runner.run(self._padded(part))[: len(part)]
+            with self._runner() as runner:
+                out[start : start + len(part)] = runner.run(self._padded(part))[: len(part)]
         return out
 
-    def warm_up(self) -> None:
-        """Run every bucket once, so that no batch size is first met under load."""
-        for bucket in self.buckets:
-            self._runner.run(np.zeros((bucket, *self._shape), np.uint8))
+    def warm_up(self) -> tuple[WarmUp, ...]:
+        """Run every bucket twice, so that no batch size is first met under load; what each of them took."""
+        return tuple(self._warmed(runner, bucket) for bucket in self.buckets for runner in self._runners)
 
     def release_memory(self) -> None:
         """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
-        self._runner.release_memory()
+        for runner in self._runners:
+            runner.release_memory()
+
+    @contextmanager
+    def _runner(self) -> Iterator[Runner]:
+        """The one there is, which takes several callers; or one of several that nobody else has, waiting for it."""
+        if len(self._runners) == 1:
+            yield self._runners[0]
+            return
+        runner = self._idle.get()
+        try:
+            yield runner
+        finally:
+            self._idle.put(runner)
+
+    def _warmed(self, runner: Runner, bucket: int) -> WarmUp:
+        images = np.zeros((bucket, *self._shape), np.uint8)
+        start = time.perf_counter()
+        runner.run(images)
+        between = time.perf_counter()
+        runner.run(images)
+        return WarmUp(bucket, 1e3 * (between - start), 1e3 * (time.perf_counter() - between))
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -111,7 +184,8 @@ class Session:
     def _check_graph(self, model: Path) -> None:
         """A card that does not fit its own graph is found at load, with one image, and not in a gallery later."""
         try:
-            embedding = self._runner.run(np.zeros((1, *self._shape), np.uint8))
+            with self._runner() as runner:
+                embedding = runner.run(np.zeros((1, *self._shape), np.uint8))
         except BackendError as error:
             raise ModelError(f"{model}: its graph does not take what its card says ({error})") from error
         if embedding.shape != (1, self.card.dimension) or embedding.dtype != np.float32:

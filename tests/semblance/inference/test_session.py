@@ -36,7 +36,7 @@ def test_buckets_are_powers_of_two_up_to_the_largest_batch(tiny_model: Any, max_
 def test_only_bucket_sizes_reach_the_runtime(tiny_model: Any) -> None:
     session = Session(tiny_model.path, max_batch=8)
     seen: list[int] = []
-    runner = session._runner
+    (runner,) = session._runners
 
     class Spy:
         description = runner.description
@@ -45,7 +45,7 @@ def test_only_bucket_sizes_reach_the_runtime(tiny_model: Any) -> None:
             seen.append(len(images))
             return runner.run(images)
 
-    session._runner = Spy()
+    session._runners = [Spy()]  # type: ignore[list-item]
     for num in range(20):
         session.run(random_images(num))
     session.warm_up()

@@ -1,21 +1,28 @@
 """One file per backend, all behind one Protocol; `load` finds the one that was asked for.
 
-In: an ONNX file and a backend's name. Out: a `Runner`. A backend that was asked for and cannot run is a BackendError
-with its cause and remedy; nothing here ever falls back to another processor in silence.
+In: an ONNX file, a backend's name and options. Out: a `Runner`. A backend that was asked for and cannot run is a
+BackendError with its cause and remedy; nothing here ever falls back to another processor in silence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.errors import BackendError
-from semblance.inference.backends import ort
+from semblance.card import Precision
+from semblance.errors import BackendError, RuntimeMissing
+from semblance.inference.backends import auto, openvino, ort
+from semblance.inference.backends.auto import Choice
+from semblance.inference.backends.options import GpuOptions, LoadOptions
+from semblance.inference.backends.providers import PROVIDERS
+
+__all__ = ["Choice", "GpuOptions", "LoadOptions", "Loaded", "Runner", "bulk_streams", "check_name", "chosen",
+           "default_threads", "failures", "is_device", "load", "names", "open_session"]  # fmt: skip
 
 _MOST_STREAMS = 4
 
@@ -34,9 +41,18 @@ class Runner(Protocol):
         """Give back the host memory that earlier batches left reserved; the next one takes its own anew."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was loaded, and why that."""
+
+    backend: str
+    runner: Runner
+    why: str  # "" where it was asked for by name
+
+
 def names() -> list[str]:
     """Every backend that can be asked for, `auto` first."""
-    return ["auto", *ort.PROVIDERS]
+    return ["auto", *PROVIDERS, openvino.NAME]
 
 
 def bulk_streams(backend: str, threads: int) -> int:
@@ -44,19 +60,76 @@ def bulk_streams(backend: str, threads: int) -> int:
 
     On a CPU threads that each have a batch of their own never wait for each other. More than a few only cost memory.
     """
-    return min(threads, _MOST_STREAMS) if backend in ("auto", "cpu") else 1
+    return min(threads, _MOST_STREAMS) if backend in ("auto", "cpu", openvino.NAME) else 1
 
 
-def load(model: Path, backend: str, *, threads: int) -> Runner:
-    """The graph in `model`, on the backend of that name. Raises BackendError where it cannot run here."""
-    return ort.OrtRunner(model, ort.PROVIDERS[chosen(backend)], threads=threads)
+def load(model: Path, backend: str, options: LoadOptions, *, tuned: Choice | None = None) -> Loaded:
+    """The graph in `model`, on the backend of that name; for `auto` on the first that runs of `auto.candidates`.
+
+    Raises BackendError where it cannot run here, RuntimeMissing, ModelError.
+    """
+    check_name(backend)
+    if backend != "auto":
+        return Loaded(backend, _load(model, backend, options), "")
+    refused = []
+    for choice in auto.candidates(options.precision, tuned=tuned):
+        try:
+            runner = _load(model, choice.backend, options)
+        except BackendError as error:
+            refused.append(f"{choice.backend}: {error}")
+            continue
+        why = "; ".join([choice.why, *(f"not {each}" for each in refused)])
+        return Loaded(choice.backend, runner, why)
+    if refused:
+        raise BackendError("no backend runs this model here: " + "; ".join(refused))
+    raise _none_installed(options.precision)
+
+
+def _load(model: Path, backend: str, options: LoadOptions) -> Runner:
+    if backend == openvino.NAME:
+        return openvino.OpenVinoRunner(model, options)
+    row = PROVIDERS[backend]
+    if options.precision not in row.precisions:
+        raise BackendError(
+            f"backend {backend!r} does not compute in {options.precision}; it takes {', '.join(row.precisions)}: "
+            "use that export of the model, or another backend"
+        )
+    return ort.OrtRunner(model, row, options)
+
+
+def _none_installed(precision: Precision) -> RuntimeMissing:
+    if precision == "bf16":
+        return RuntimeMissing(f"nothing is installed that computes in bf16: {openvino.INSTALL}")
+    return RuntimeMissing("no runtime is installed: pip install 'semblance[cpu]', or with an NVIDIA GPU "
+                          "pip install 'semblance[gpu]'")  # fmt: skip
+
+
+def check_name(backend: str) -> None:
+    """Raises BackendError for an unknown backend."""
+    if backend not in names():
+        raise BackendError(f"unknown backend {backend!r}; there are: {', '.join(names())}")
+
+
+def is_device(backend: str) -> bool:
+    """Whether it has memory and queues of its own, so that each stream is one session; `auto` is taken for a CPU."""
+    row = PROVIDERS.get(backend)
+    return row is not None and not row.is_cpu
+
+
+def default_threads(backend: str, available: int) -> int:
+    """How many threads the host's pool has where nobody says: of `available` ones."""
+    row = PROVIDERS.get(backend)
+    return 1 if row is not None and row.threads == "one" else available
 
 
 def chosen(backend: str) -> str:
-    """The name of the backend that is run where `backend` is asked for. Raises BackendError for an unknown one."""
-    if backend not in names():
-        raise BackendError(f"unknown backend {backend!r}; there are: {', '.join(names())}")
-    # the one row that runs wherever the package does; a faster one has to be asked for by name
+    """The row that runs a graph without a model's card where `backend` is asked for: `auto` is the CPU's.
+
+    Raises BackendError for an unknown one, and for one that is no provider of ONNX Runtime.
+    """
+    check_name(backend)
+    if backend == openvino.NAME:
+        raise BackendError("backend 'openvino' embeds only; matching goes by ONNX Runtime: take 'cpu'")
     return "cpu" if backend == "auto" else backend
 
 
@@ -68,9 +141,8 @@ def open_session(
     `options` are its provider's, instead of those that embedding takes. Raises BackendError, RuntimeMissing,
     ModelError.
     """
-    row = ort.PROVIDERS[chosen(backend)]
-    row = row if options is None else replace(row, options=options)
-    return ort.open_session(model, row, threads=threads, spinning=spinning)
+    load_options = LoadOptions(threads=threads, spinning=spinning)
+    return ort.open_session(model, PROVIDERS[chosen(backend)], load_options, provider_options=options)
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: each of its execution providers is one row of a table.
+"""ONNX Runtime: one session on the provider of one row of the table.
 
 In: an ONNX file and a row. Out: a runner whose nodes all lie on that row's provider. ONNX Runtime itself would warn and
 put a GPU session on the CPU, so every row but the CPU's forbids that with `session.disable_cpu_ep_fallback`.
@@ -6,52 +6,30 @@ put a GPU session on the CPU, so every row but the CPU's forbids that with `sess
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.errors import BackendError, ModelError, RuntimeMissing
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """One execution provider, as users name it and as ONNX Runtime does."""
-
-    name: str
-    provider: str
-    install: str  # the command that brings it
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-PROVIDERS: dict[str, Provider] = {
-    row.name: row
-    for row in (
-        Provider("cpu", "CPUExecutionProvider", "pip install 'semblance[cpu]'"),
-        # TF32 rounds the operands of a float32 product to 10 bits: off, so that fp32 means fp32
-        Provider("cuda", "CUDAExecutionProvider", "pip install 'semblance[gpu]'", {"use_tf32": "0"}),
-    )
-}
-
-_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-qnn")  # all install `onnxruntime`
+from semblance.errors import BackendError, ModelError
+from semblance.inference.backends.options import LoadOptions
+from semblance.inference.backends.providers import Options, Provider
+from semblance.inference.backends.wheels import installed_wheels, onnxruntime
 
 
 class OrtRunner:
     """One ONNX Runtime session on one provider."""
 
-    def __init__(self, model: Path, row: Provider, *, threads: int) -> None:
-        """Load `model`; `threads` is the size of the intra-op pool. Raises BackendError, RuntimeMissing, ModelError."""
-        self._session = open_session(model, row, threads=threads)
+    def __init__(self, model: Path, row: Provider, options: LoadOptions) -> None:
+        """Load `model`. Raises BackendError, RuntimeMissing, ModelError."""
+        self._session = open_session(model, row, options)
         _check_signature(model, self._session)
         self._failures = failures()
-        self.description = f"onnxruntime {onnxruntime().__version__}, {row.provider}, {threads} threads"
+        self.description = f"onnxruntime {onnxruntime().__version__}, {row.provider}, {options.threads} threads"
+        if options.streams > 1:
+            self.description += f" in each of {options.streams} streams"
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, H, W, C] uint8 -> [N, D] float32. Raises BackendError where ONNX Runtime fails."""
@@ -75,11 +53,10 @@ class OrtRunner:
             self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
 
 
-def open_session(model: Path, row: Provider, *, threads: int, spinning: bool = True) -> Any:
+def open_session(model: Path, row: Provider, options: LoadOptions, *, provider_options: Options | None = None) -> Any:
     """An `InferenceSession` of the graph in `model`, all of it on the provider of `row`, or an error that says why not.
 
-    `threads` is the size of the intra-op pool, whose threads wait for work `spinning` or asleep. Raises BackendError,
-    RuntimeMissing, ModelError.
+    `provider_options` take the place of those of the row. Raises BackendError, RuntimeMissing, ModelError.
     """
     ort = onnxruntime()
     if row.provider not in ort.get_available_providers():
@@ -88,17 +65,18 @@ def open_session(model: Path, row: Provider, *, threads: int, spinning: bool = T
             f"(it has {', '.join(ort.get_available_providers())}); "
             f"uninstall {' and '.join(installed_wheels())}, then: {row.install}"
         )
-    if row.name == "cuda":
+    if row.name in ("cuda", "tensorrt"):
         ort.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    options.log_severity_level = 3  # its warnings speak to developers of runtimes, not to our users
-    if row.name != "cpu":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    given = ort.SessionOptions()
+    given.intra_op_num_threads = options.threads
+    given.inter_op_num_threads = 1
+    given.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    given.log_severity_level = 3  # its warnings speak to developers of runtimes, not to our users
+    if not row.is_cpu:
+        given.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    of_provider = row.options(options) if provider_options is None else provider_options
     try:
-        session = ort.InferenceSession(model, options, providers=[(row.provider, dict(row.options))])
+        session = ort.InferenceSession(model, given, providers=[(row.provider, dict(of_provider))])
     except Exception as error:  # ONNX Runtime raises classes of its own, by failure, without a common base
         raise _load_error(model, row, error) from error
     if row.provider not in session.get_providers():
@@ -106,34 +84,8 @@ def open_session(model: Path, row: Provider, *, threads: int, spinning: bool = T
     return session
 
 
-def onnxruntime() -> ModuleType:
-    """The `onnxruntime` module, if exactly one wheel provides it; RuntimeMissing with the pip command otherwise."""
-    wheels = installed_wheels()
-    if len(wheels) > 1:
-        raise RuntimeMissing(
-            f"{' and '.join(wheels)} are both installed and overwrite each other's files; "
-            f"pip uninstall -y {' '.join(wheels)}, then one of: pip install 'semblance[cpu]' | 'semblance[gpu]'"
-        )
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise RuntimeMissing("no ONNX Runtime is installed: pip install 'semblance[cpu]', or with an NVIDIA GPU "
-                             "pip install 'semblance[gpu]'")  # fmt: skip
-    return importlib.import_module("onnxruntime")
-
-
-def installed_wheels() -> list[str]:
-    """Those installed of the wheels that all bring a package called `onnxruntime`."""
-    found = []
-    for name in _WHEELS:
-        try:
-            importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        found.append(name)
-    return found
-
-
 def _load_error(model: Path, row: Provider, error: Exception) -> BackendError | ModelError:
-    if row.name == "cpu":
+    if row.is_cpu:
         return ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again")
     return BackendError(f"backend {row.name!r} cannot run {model}: {_first_line(error)}")
 

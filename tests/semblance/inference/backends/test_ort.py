@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
 
-from semblance.errors import BackendError, ModelError, RuntimeMissing
+from semblance.errors import BackendError, ModelError
 from semblance.inference import backends
-from semblance.inference.backends import ort
+from semblance.inference.backends import LoadOptions
 
 
 def test_the_cpu_row_runs_and_says_what_it_is(tiny_model: Any) -> None:
-    runner = backends.load(tiny_model.path, "cpu", threads=2)
+    runner = backends.load(tiny_model.path, "cpu", LoadOptions(threads=2)).runner
     assert "CPUExecutionProvider, 2 threads" in runner.description
 
 
 def test_auto_says_what_it_chose(tiny_model: Any) -> None:
-    assert "CPUExecutionProvider" in backends.load(tiny_model.path, "auto", threads=1).description
+    assert "CPUExecutionProvider" in backends.load(tiny_model.path, "auto", LoadOptions(threads=1)).runner.description
 
 
 def test_an_unknown_backend_lists_those_there_are(tiny_model: Any) -> None:
     with pytest.raises(BackendError, match="auto, cpu, cuda"):
-        backends.load(tiny_model.path, "tpu", threads=1)
+        backends.load(tiny_model.path, "tpu", LoadOptions(threads=1))
 
 
 def test_a_gpu_asked_for_where_there_is_none_is_an_error_with_the_remedy(tiny_model: Any) -> None:
@@ -34,7 +32,7 @@ def test_a_gpu_asked_for_where_there_is_none_is_an_error_with_the_remedy(tiny_mo
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the CUDA provider: what it does is for a test on a GPU")
     with pytest.raises(BackendError, match=r"CUDAExecutionProvider.*pip install 'semblance\[gpu\]'"):
-        backends.load(tiny_model.path, "cuda", threads=1)
+        backends.load(tiny_model.path, "cuda", LoadOptions(threads=1))
 
 
 def test_a_graph_of_other_names_or_a_fixed_batch_is_refused_at_load(tiny_model: Any) -> None:
@@ -50,7 +48,7 @@ def test_a_graph_of_other_names_or_a_fixed_batch_is_refused_at_load(tiny_model: 
         path = tiny_model.path.with_name("changed.onnx")
         onnx.save(model, path)
         with pytest.raises(ModelError, match=message):
-            backends.load(path, "cpu", threads=1)
+            backends.load(path, "cpu", LoadOptions(threads=1))
 
 
 def _rename(model: Any, old: str, new: str) -> None:
@@ -62,7 +60,7 @@ def _rename(model: Any, old: str, new: str) -> None:
 
 
 def test_what_the_runtime_refuses_is_a_backend_error(tiny_model: Any) -> None:
-    runner = backends.load(tiny_model.path, "cpu", threads=1)
+    runner = backends.load(tiny_model.path, "cpu", LoadOptions(threads=1)).runner
     with pytest.raises(BackendError, match="batch of 2"):
         runner.run(np.zeros((2, 9, 8, 1), np.uint8))
 
@@ -74,19 +72,4 @@ def test_a_damaged_graph_is_a_model_error(tiny_model: Any) -> None:
     model.graph.node[1].op_type = "NoSuchOperator"
     onnx.save(model, tiny_model.path)
     with pytest.raises(ModelError, match="NoSuchOperator"):
-        backends.load(tiny_model.path, "cpu", threads=1)
-
-
-def test_two_wheels_that_overwrite_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.metadata.distribution
-    monkeypatch.setattr(importlib.metadata, "distribution",
-                        lambda name: real("onnxruntime") if name == "onnxruntime-gpu" else real(name))  # fmt: skip
-    with pytest.raises(RuntimeMissing, match="pip uninstall -y onnxruntime onnxruntime-gpu"):
-        ort.onnxruntime()
-
-
-def test_no_wheel_at_all_is_an_import_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "installed_wheels", list)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'semblance\[cpu\]'"):
-        ort.onnxruntime()
+        backends.load(tiny_model.path, "cpu", LoadOptions(threads=1))

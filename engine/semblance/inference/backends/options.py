@@ -1,0 +1,47 @@
+"""What a backend is told when it loads a graph: of the model, of the machine, and what its user wants.
+
+In: plain values. Out: frozen records that backends read and never change. `GpuOptions` is what users say of a device;
+`LoadOptions` is everything, as `Session` puts it together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from semblance.card import Precision
+from semblance.errors import InputError
+from semblance.options import checked_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuOptions:
+    """How a GPU is used; nothing here means anything to a CPU. Raises InputError for values out of range."""
+
+    devices: tuple[int, ...] = (0,)  # their numbers; each has a session of its own, and batches are shared out
+    tf32: bool = False  # round the operands of float32 products to 10 bits: faster, and no longer fp32
+    memory_limit_bytes: int | None = None  # of a session's arena; None: what the device has
+    cuda_graphs: bool = True  # each bucket is recorded once and replayed: one launch instead of hundreds
+    nhwc: bool = True  # channels last, as tensor cores want it
+
+    def __post_init__(self) -> None:
+        for device in self.devices:
+            checked_count("devices", device, least=0)
+        if not self.devices or len(set(self.devices)) < len(self.devices):
+            raise InputError(f"devices must name each device once, and one at least, are {list(self.devices)}")
+        if self.memory_limit_bytes is not None:
+            checked_count("memory_limit_bytes", self.memory_limit_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """All that a runner is loaded with."""
+
+    threads: int  # of the intra-op pool of each session
+    streams: int = 1  # batches that may be run at the same time
+    spinning: bool = True  # threads wait for work awake: sooner there, and a processor is never idle meanwhile
+    precision: Precision = "fp32"  # of the card
+    shape: tuple[int, int, int] = (1, 1, 1)  # H, W, C of an image
+    buckets: tuple[int, ...] = (1,)  # the batch sizes that will be run, ascending
+    identity: str = "model"  # of the graph, for names of cached engines: other bytes, another identity
+    device: int = 0  # the one of `gpu.devices` that this runner is for
+    gpu: GpuOptions = field(default_factory=GpuOptions)
