@@ -22,7 +22,7 @@ lint: .venv/.tests
 	@touch $@
 
 .venv/.tests: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,export,bench,dev]'
+	$(INSTALL) -e '.[cpu,openvino,export,bench,dev]'
 	@touch $@ .venv/.runtime
 
 $(BIN)/python:

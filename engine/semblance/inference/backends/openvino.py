@@ -8,6 +8,7 @@ each bucket, a large one once for all of them, since each has a copy of the weig
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ NAME = "openvino"
 INSTALL = "pip install 'semblance[openvino]'"
 
 _DEVICE = "CPU"
+_TELEMETRY = "openvino_telemetry"
+_IMPORTING = threading.Lock()
 # What is computed where the graph itself has no narrower type: an int8 graph says it in its own quantised nodes
 _HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
 # Up to here a graph is compiled for each bucket: batch 1 of a 28 x 28 model is a fifth faster, and memory no matter
@@ -137,10 +140,21 @@ class _Compiled:
 
 
 def openvino() -> Any:
-    """The `openvino` module; RuntimeMissing with the pip command where it is not installed."""
+    """The `openvino` module; RuntimeMissing with the pip command where it is not installed.
+
+    Its import would report itself to a server by the package `openvino_telemetry`; it does without where that cannot be
+    imported, so for the time of the import it cannot.
+    """
     if version_of("openvino") is None:
         raise RuntimeMissing(f"backend 'openvino' needs the openvino wheel: {INSTALL}")
-    return importlib.import_module("openvino")
+    with _IMPORTING:
+        if "openvino" in sys.modules or _TELEMETRY in sys.modules:
+            return importlib.import_module("openvino")  # whoever imported these decided
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so Python refuses to import it
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY]
 
 
 def has_bf16() -> bool:
