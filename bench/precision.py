@@ -1,0 +1,119 @@
+"""What each precision of a model finds and how fast, on each backend that computes in it: the gate, as one table.
+
+    python -m bench.precision siamese siamese.int8.onnx siamese.bf16.onnx
+    python -m bench.precision mobilenet.onnx mobilenet.int8.onnx mobilenet.bf16.onnx --backends cpu openvino
+
+In: the files of one model, the fp32 one first. Out: for each file and backend the precision at 1 and 10 over real
+labelled images (Fashion-MNIST's test images or Caltech101, as for the export's own gate), how many of the ten nearest
+are those of fp32, how far the vectors turned, and images/s. The contenders live in processes of their own and take
+turns, so that whatever else the machine does meets all of them. The last line on stdout is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine, mistakes_in_one_line
+from bench.vs_tensorflow import Asked, of_files, race, started
+from export.gate import Judge
+from export.labelled import Labelled, open_domain
+from semblance.card import read_card
+from semblance.errors import InputError
+from semblance.inference.backends import names
+from semblance.inference.models import find_model
+from semblance.inference.session import Session
+
+
+def found_by(file: Path, backend: str, images: Labelled, threads: int) -> np.ndarray:
+    """Embeddings [N, D] of all images."""
+    return Session(file, backend=backend, threads=threads).run(images.images)
+
+
+def measure(files: list[Path], asked: Asked, *, source: str | None, num_gate: int | None) -> list[dict[str, Any]]:
+    """One row for each file on each backend. Raises InputError for files of several models, or without fp32 first."""
+    cards = [read_card(file) for file in files]
+    if cards[0].precision != "fp32":
+        raise InputError(
+            f"{files[0]} is {cards[0].precision}; give the fp32 file first, the others are held against it"
+        )
+    for file, card in zip(files, cards, strict=True):
+        if card.fingerprint != cards[0].fingerprint:
+            raise InputError(f"{file} is of another embedding space than {files[0]}; give the files of one model")
+    images = open_domain(cards[0], source, num_gate=num_gate).gate
+    contenders = of_files(files, asked)
+    reference = found_by(files[0], "cpu", images, asked.threads)
+    judge = Judge(reference, images.labels, metric=cards[0].metric, images=images.described)
+    rows = []
+    for each in contenders:
+        assert each.file is not None
+        embeddings = found_by(each.file, each.backend, images, asked.threads)
+        gate = judge.measure(embeddings, backend=each.backend)
+        rows.append(
+            {
+                "name": each.name,
+                "file": each.file.name,
+                "bytes": each.file.stat().st_size,
+                **gate.as_card(forced=False),
+                "images_per_sec": {},
+            }
+        )
+    with started(contenders) as connections:
+        for batch in asked.batches:
+            given = np.concatenate([images.images] * -(-batch // len(images.images)))[:batch]
+            seconds = race(connections, given, budget_s=asked.budget_s)["seconds"]
+            for row in rows:
+                row["images_per_sec"][str(batch)] = batch / float(np.median(seconds[row["name"]]))
+    return rows
+
+
+def show(rows: list[dict[str, Any]], batches: list[int]) -> None:
+    """The table for people."""
+    table = Table(title=f"{rows[0]['images']}, each a query among the others")
+    table.add_column("backend, precision")
+    for heading in ("P@1", "P@10", "lost", "overlap@10", "cosine", "least", "MB"):
+        table.add_column(heading, justify="right")
+    for batch in batches:
+        table.add_column(f"img/s @{batch}", justify="right")
+    for row in rows:
+        mark = "" if row["passed"] else " (over)"
+        rates = [row["images_per_sec"][str(batch)] for batch in batches]
+        firsts = [rows[0]["images_per_sec"][str(batch)] for batch in batches]
+        table.add_row(row["name"], f"{row['p_at_1']:.4f}", f"{row['p_at_10']:.4f}", f"{row['lost_p_at_10']:+.4f}{mark}",
+                      f"{row['overlap_at_10']:.4f}", f"{row['mean_cosine']:.5f}", f"{row['min_cosine']:.4f}",
+                      f"{row['bytes'] / 1e6:.2f}",
+                      *(f"{rate:,.0f} ({rate / first:.2f}x)" for rate, first in zip(rates, firsts, strict=True)),
+                      )  # fmt: skip
+    Console(width=130).print(table)
+
+
+def main() -> None:
+    """Measure the files named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="files or names of one model's exports, the fp32 one first")
+    parser.add_argument("--backends", nargs="+", default=["cpu", "openvino"], choices=names()[1:])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 32], metavar="N")
+    parser.add_argument("--images", default=None, help="labelled pictures of the model's own domain")
+    parser.add_argument("--gate-images", type=int, default=None, help="how many it is judged on")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0, help="about how long each batch size is measured")
+    given = parser.parse_args()
+    if min(*given.batches, given.threads, 1) < 1:
+        parser.error("--batches and --threads must be at least 1")
+    described = machine("onnxruntime", "openvino", "numpy")
+    with mistakes_in_one_line():
+        files = [find_model(each) for each in given.models]
+        asked = Asked(None, None, given.batches, given.threads, given.seconds, files, given.backends, False)
+        rows = measure(files, asked, source=given.images, num_gate=given.gate_images)
+    show(rows, given.batches)
+    print(json.dumps({"machine": described, "threads": given.threads, "results": rows}))
+
+
+if __name__ == "__main__":
+    main()

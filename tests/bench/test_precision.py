@@ -1,0 +1,38 @@
+"""The table of precisions: one short real run, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.precision import measure
+from bench.vs_tensorflow import Asked
+from semblance.errors import InputError
+from semblance.inference.models import zoo_folder
+
+ASKED = Asked(None, None, [1], 2, 0, [], ["cpu"], False)
+
+
+@pytest.mark.usefixtures("fashion_mnist_dir")
+def test_fp32_on_both_backends_finds_the_same() -> None:
+    command = [sys.executable, "-m", "bench.precision", "autoencoder", "--batches", "1", "8", "--seconds", "0",
+               "--gate-images", "500"]  # fmt: skip
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert (first["name"], second["name"]) == ("cpu fp32", "openvino fp32")
+    assert first["lost_p_at_10"] == 0
+    assert first["overlap_at_10"] == 1
+    assert second["overlap_at_10"] > 0.999
+    assert second["passed"]
+    assert first["images_per_sec"].keys() == {"1", "8"}
+
+
+def test_files_of_two_models_are_refused() -> None:
+    files = [zoo_folder() / f"{name}.onnx" for name in ("siamese", "autoencoder")]
+    with pytest.raises(InputError, match=r"autoencoder\.onnx is of another embedding space"):
+        measure(files, ASKED, source=None, num_gate=None)
