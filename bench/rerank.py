@@ -5,8 +5,10 @@
 
 In: all photographs as a gallery with keypoints (made, unless one is given), and some of them each turned, scaled,
 cropped and compressed again by seeded amounts. Out: recall@1, the share whose own original comes first, of embeddings
-alone, of SIFT alone and of a shortlist by embeddings that is put in order by inliers; and the time that the last takes
-for one query, from the query's keypoints on. The last line on stdout is one JSON document.
+alone, of SIFT alone, by Lowe's score as the original has it and by inliers, and of a shortlist by embeddings that is
+put in order by inliers; and the time that the last takes for one query, from the query's keypoints on. Caltech101 has
+the photographs of `Faces` once more in `Faces_easy`, cropped: which of the two an altered copy is of, nothing in it can
+say, so recall is also given with either as right. The last line on stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line
 from export.images import find_photographs
 from semblance.errors import SourceError
+from semblance.gallery.pieces import stretches
 from semblance.inference.encoder import Encoder
 from semblance.inputs.decode import decode
 from semblance.inputs.sources import open_source
-from semblance.local.sift import SiftOptions, extract
+from semblance.local.descriptors import DescriptorSets
+from semblance.local.matching import match_one_to_many, scores
+from semblance.local.sift import Features, SiftOptions, extract
 from semblance.rerank import KeypointSearch, Verification
 from semblance.search import Gallery, sift_options
 
@@ -40,6 +45,7 @@ _TURN, _SCALE, _CROP, _QUALITY = (
     (0.6, 0.95),
     (20, 70),
 )  # degrees, factor, share of a side, JPEG's
+_DESCRIPTORS = 1 << 20  # compared at once
 
 
 def altered(encoded: bytes, rng: np.random.Generator) -> bytes:
@@ -78,6 +84,29 @@ def queries_of(gallery: Gallery, num: int, seed: int) -> tuple[NDArray[np.int64]
     return keys, found
 
 
+def same_photographs(uris: list[str], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each of `keys` [N] the lowest one whose uri names the same photograph, [N]."""
+    first: dict[str, int] = {}
+    names = [uri.replace("Faces_easy/", "Faces/") for uri in uris]
+    return np.array([first.setdefault(name, key) for name, key in zip(names, keys.tolist(), strict=True)], np.int64)
+
+
+def by_score(gallery: Gallery, query: Features, how: Verification) -> int:
+    """The key of the picture with the highest of Lowe's scores, the lowest of equal ones: as the original ranks."""
+    stored, rows = gallery.vectors.keypoints, np.arange(len(gallery))
+    assert stored is not None
+    counts = np.concatenate(
+        [
+            match_one_to_many(
+                query.descriptors, DescriptorSets(*stored.take(rows[part])), ratio=how.ratio, threads=how.threads
+            ).counts(1, part.stop - part.start)[0]
+            for part in stretches(stored.counts(rows), _DESCRIPTORS)
+        ]
+    )
+    found = scores(counts[None], np.array([len(query)]), stored.counts(rows))[0]
+    return int(gallery.vectors.keys[found.argmax()])
+
+
 def measure(gallery: Gallery, *, num: int, seed: int, how: Verification, threads: int) -> dict[str, Any]:
     """Recall@1 each way, and the seconds of each query's matching and geometry."""
     keys, pictures = queries_of(gallery, num, seed)
@@ -87,20 +116,31 @@ def measure(gallery: Gallery, *, num: int, seed: int, how: Verification, threads
     search = KeypointSearch(gallery.vectors, options, how)
     features = [extract(picture, options) for picture in pictures]
     search.evidence(features[0], near.keys[0])  # warm-up
-    first: dict[str, list[int]] = {"embedding": near.keys[:, 0].tolist(), "sift": [], "embedding + sift": []}
+    first: dict[str, list[int]] = {
+        "embedding": near.keys[:, 0].tolist(),
+        "SIFT score": [],
+        "SIFT inliers": [],
+        "embedding + SIFT": [],
+    }
     seconds, alone = [], []
     for row, query in enumerate(features):
         start = time.perf_counter()
         evidence = search.evidence(query, near.keys[row])
         order = evidence.order(near.distances[row], near.keys[row])
         seconds.append(time.perf_counter() - start)
-        first["embedding + sift"].append(int(near.keys[row, order[0]]))
+        first["embedding + SIFT"].append(int(near.keys[row, order[0]]))
     for query in features:
         start = time.perf_counter()
-        first["sift"].append(int(search.rank(query, 1)[0][0]))
+        first["SIFT inliers"].append(int(search.rank(query, 1)[0][0]))
         alone.append(time.perf_counter() - start)
+        first["SIFT score"].append(by_score(gallery, query, how))
+    all_keys = gallery.vectors.keys
+    same = same_photographs(gallery.vectors.uris, all_keys)
+    as_one = {name: same[np.searchsorted(all_keys, each)] for name, each in (first | {"": keys}).items()}
+    right = as_one.pop("")
     return {
         "recall_at_1": {name: float(np.mean(np.array(each) == keys)) for name, each in first.items()},
+        "recall_at_1_either": {name: float(np.mean(each == right)) for name, each in as_one.items()},
         "in_shortlist": float((near.keys == keys[:, None]).any(axis=1).mean()),
         "rerank_ms": {f"p{each}": 1e3 * float(np.percentile(seconds, each)) for each in (50, 95, 99)},
         "sift_alone_ms": {f"p{each}": 1e3 * float(np.percentile(alone, each)) for each in (50, 95)},
@@ -141,9 +181,11 @@ def main() -> None:
         else:
             gallery = Gallery.open(given.gallery, encoder)
         result = measure(gallery, num=given.queries, seed=given.seed, how=how, threads=given.threads)
-    table = Table("by", "recall@1", title=f"{given.queries} altered photographs among {result['gallery']:,}")
+    table = Table(
+        "by", "recall@1", "or its double", title=f"{given.queries} altered photographs among {result['gallery']:,}"
+    )
     for name, value in result["recall_at_1"].items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, f"{value:.4f}", f"{result['recall_at_1_either'][name]:.4f}")
     table.add_row("in the shortlist", f"{result['in_shortlist']:.4f}")
     Console().print(table)
     times = ", ".join(f"{name} {value:.1f}" for name, value in result["rerank_ms"].items())

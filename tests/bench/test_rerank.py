@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.rerank import altered
+from bench.rerank import altered, same_photographs
 from export.images import encoded_photographs
 from semblance.inputs.decode import decode
 
@@ -47,3 +47,9 @@ def test_the_command_measures_a_gallery_that_is_given(tmp_path: Path, photograph
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert (result["queries"], result["gallery"]) == (2, 3)
+    assert result["recall_at_1_either"].keys() == result["recall_at_1"].keys()
+
+
+def test_a_photograph_that_is_there_twice_counts_as_one() -> None:
+    uris = ["c/Faces/1.jpg", "c/Faces/2.jpg", "c/Faces_easy/1.jpg", "c/ant/1.jpg"]
+    assert same_photographs(uris, np.array([3, 5, 8, 9])).tolist() == [3, 5, 3, 9]
