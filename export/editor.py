@@ -28,6 +28,8 @@ class Editor:
         self._nodes = [node for node in map(_copy, model.graph.node) if not self._lifted(node)]
         self._outputs = {each.name for each in model.graph.output}
         self._shapes = known_shapes(model)
+        infos = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        self._dtypes = {each.name: each.type.tensor_type.elem_type for each in infos}
         self._num_new = 0
         self._index()
 
@@ -49,6 +51,10 @@ class Editor:
         users = self._users.get(value, [])
         return users[0] if len(users) == 1 and value not in self._outputs else None
 
+    def users(self, value: str) -> list[onnx.NodeProto]:
+        """The nodes that read `value`, in the graph's order; one that reads it twice is there twice."""
+        return list(self._users.get(value, []))
+
     def constant(self, value: str) -> NDArray[Any] | None:
         """The array behind a constant's name; None for what is computed."""
         tensor = self._constants.get(value)
@@ -59,6 +65,10 @@ class Editor:
         if value in self._constants:
             return tuple(self._constants[value].dims)
         return self._shapes.get(value)
+
+    def dtype(self, value: str) -> int | None:
+        """The element type of an input, an output or a value between, as onnx numbers them; None where unknown."""
+        return self._dtypes.get(value)
 
     def add_constant(self, array: NDArray[Any]) -> str:
         """A new constant; returns its name."""

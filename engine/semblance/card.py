@@ -58,6 +58,7 @@ class ModelCard:
     precision: Precision = "fp32"
     opset: int = 18
     parity: Mapping[str, float | int | str] = field(default_factory=dict)  # measured against the original
+    gate: Mapping[str, float | int | str | bool] = field(default_factory=dict)  # measured against the fp32 file
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
@@ -67,8 +68,8 @@ class ModelCard:
     def fingerprint(self) -> str:
         """sha256 (64 hex digits) of all that defines the embedding space, and of nothing else.
 
-        Precision is left out on purpose: the fp32, fp16 and int8 exports of one model share a space and carry
-        their measured drift in `parity`.
+        Precision is left out on purpose: the fp32, fp16, bf16 and int8 files of one model share a space, and those
+        made from the fp32 file carry their measured drift from it in `gate`.
         """
         space = {name: getattr(self, name) for name in _SPACE_FIELDS}
         return hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest()
@@ -77,6 +78,9 @@ class ModelCard:
         """The card as the JSON object that is written into ONNX metadata and gallery manifests."""
         fields: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         fields["parity"] = dict(self.parity)
+        fields["gate"] = dict(self.gate)
+        if not self.gate:  # an fp32 file's card stays what earlier readers of this format know
+            del fields["gate"]
         return json.dumps({"format": CARD_FORMAT, "fingerprint": self.fingerprint, **fields}, sort_keys=True)
 
     @classmethod
@@ -140,8 +144,8 @@ def _check_field(name: str, value: Any) -> None:
         raise CardError(f"weights_sha256 must be 64 hex digits, is {value!r}")
     if name == "classes" and not all(isinstance(label, str) for label in value):
         raise CardError(f"classes must be strings, are {value!r}")
-    if name == "parity" and not isinstance(value, Mapping):
-        raise CardError(f"parity must be a mapping of figures, is {value!r}")
+    if name in ("parity", "gate") and not isinstance(value, Mapping):
+        raise CardError(f"{name} must be a mapping of figures, is {value!r}")
 
 
 def _is_sha256(value: Any) -> bool:

@@ -34,7 +34,12 @@ def card_of(**fields: Any) -> ModelCard:
 
 
 def test_json_round_trip_keeps_every_field() -> None:
-    card = card_of(classes=("a", "b"), parity={"min_cosine": 0.999999, "images": 1000}, source="a file")
+    card = card_of(
+        classes=("a", "b"),
+        parity={"min_cosine": 0.999999, "images": 1000},
+        gate={"lost_p_at_10": 0.001, "num_images": 4000, "backend": "cpu", "passed": True},
+        source="a file",
+    )
     assert ModelCard.from_json(card.to_json()) == card
 
 
@@ -43,7 +48,7 @@ def test_json_round_trip_keeps_every_field() -> None:
     [
         ("channels", 2), ("height", 0), ("width", 28.0), ("dimension", True), ("metric", "ip"), ("unit_length", 1),
         ("pooling", "max"), ("name", ""), ("weights_sha256", "xyz"), ("precision", "fp64"), ("resize", "lanczos"),
-        ("crop", "five"), ("classes", (1,)), ("parity", [1]), ("layer", None),
+        ("crop", "five"), ("classes", (1,)), ("parity", [1]), ("gate", 0.005), ("layer", None),
     ],
 )  # fmt: skip
 def test_a_field_out_of_range_is_refused_by_name(field: str, value: Any) -> None:
@@ -57,7 +62,7 @@ SPACE = {
 }  # fmt: skip
 OUTSIDE = {
     "name": "x", "metric": "l2sq", "source": "x", "classes": ("x",), "precision": "int8", "opset": 17,
-    "parity": {"x": 1.0},
+    "parity": {"x": 1.0}, "gate": {"passed": True},
 }  # fmt: skip
 
 
@@ -68,6 +73,11 @@ def test_the_fingerprint_is_about_the_space_and_nothing_else() -> None:
         assert card_of(**{field: value}).fingerprint != base, field
     for field, value in OUTSIDE.items():
         assert card_of(**{field: value}).fingerprint == base, field
+
+
+def test_a_card_without_a_gate_is_written_without_one() -> None:
+    assert "gate" not in json.loads(card_of().to_json())
+    assert ModelCard.from_json(card_of().to_json()).gate == {}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ BackendError with its cause and remedy; nothing here ever falls back to another 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from semblance.card import Precision
 from semblance.errors import BackendError, RuntimeMissing
-from semblance.inference.backends import auto, openvino, ort
+from semblance.inference.backends import auto, bound, openvino, ort
 from semblance.inference.backends.auto import Choice
 from semblance.inference.backends.options import GpuOptions, LoadOptions
 from semblance.inference.backends.providers import PROVIDERS
 
-__all__ = ["Choice", "GpuOptions", "LoadOptions", "Loaded", "Runner", "bulk_streams", "check_name", "chosen",
+__all__ = ["Choice", "GpuOptions", "LoadOptions", "Loaded", "Runner", "bulk_streams", "callers", "check_name", "chosen",
            "default_threads", "failures", "is_device", "load", "names", "open_session"]  # fmt: skip
 
 _MOST_STREAMS = 4
+_GENERAL = ("cpu", "cuda")  # rows that also run graphs without a card
 
 
 class Runner(Protocol):
@@ -63,18 +64,23 @@ def bulk_streams(backend: str, threads: int) -> int:
     return min(threads, _MOST_STREAMS) if backend in ("auto", "cpu", openvino.NAME) else 1
 
 
-def load(model: Path, backend: str, options: LoadOptions, *, tuned: Choice | None = None) -> Loaded:
+def load(
+    model: Path, backend: str, options: LoadOptions | Callable[[str], LoadOptions], *, tuned: Choice | None = None
+) -> Loaded:
     """The graph in `model`, on the backend of that name; for `auto` on the first that runs of `auto.candidates`.
 
-    Raises BackendError where it cannot run here, RuntimeMissing, ModelError.
+    `options` may depend on the backend, since threads mean something else to a device. Raises BackendError where it
+    cannot run here, RuntimeMissing, ModelError.
     """
     check_name(backend)
+    options_of = options if callable(options) else lambda name: options
     if backend != "auto":
-        return Loaded(backend, _load(model, backend, options), "")
+        return Loaded(backend, _load(model, backend, options_of(backend)), "")
     refused = []
-    for choice in auto.candidates(options.precision, tuned=tuned):
+    precision = options_of(backend).precision
+    for choice in auto.candidates(precision, tuned=tuned):
         try:
-            runner = _load(model, choice.backend, options)
+            runner = _load(model, choice.backend, options_of(choice.backend))
         except BackendError as error:
             refused.append(f"{choice.backend}: {error}")
             continue
@@ -82,7 +88,7 @@ def load(model: Path, backend: str, options: LoadOptions, *, tuned: Choice | Non
         return Loaded(choice.backend, runner, why)
     if refused:
         raise BackendError("no backend runs this model here: " + "; ".join(refused))
-    raise _none_installed(options.precision)
+    raise _none_installed(precision)
 
 
 def _load(model: Path, backend: str, options: LoadOptions) -> Runner:
@@ -94,6 +100,8 @@ def _load(model: Path, backend: str, options: LoadOptions) -> Runner:
             f"backend {backend!r} does not compute in {options.precision}; it takes {', '.join(row.precisions)}: "
             "use that export of the model, or another backend"
         )
+    if row.memory != "host":
+        return bound.BoundRunner(model, row, options)
     return ort.OrtRunner(model, row, options)
 
 
@@ -116,6 +124,12 @@ def is_device(backend: str) -> bool:
     return row is not None and not row.is_cpu
 
 
+def callers(backend: str, gpu: GpuOptions) -> int:
+    """How many batches at a time one of its sessions has a use for: the next is copied while one is computed."""
+    row = PROVIDERS.get(backend)
+    return gpu.in_flight if row is not None and row.memory != "host" else 1
+
+
 def default_threads(backend: str, available: int) -> int:
     """How many threads the host's pool has where nobody says: of `available` ones."""
     row = PROVIDERS.get(backend)
@@ -125,11 +139,12 @@ def default_threads(backend: str, available: int) -> int:
 def chosen(backend: str) -> str:
     """The row that runs a graph without a model's card where `backend` is asked for: `auto` is the CPU's.
 
-    Raises BackendError for an unknown one, and for one that is no provider of ONNX Runtime.
+    Raises BackendError for an unknown one, and for one that only embeds: what compiles for itself was told the shapes
+    of a model's images, and OpenVINO is no provider of ONNX Runtime.
     """
     check_name(backend)
-    if backend == openvino.NAME:
-        raise BackendError("backend 'openvino' embeds only; matching goes by ONNX Runtime: take 'cpu'")
+    if backend not in ("auto", *_GENERAL):
+        raise BackendError(f"backend {backend!r} embeds only; keypoints are matched on {' or '.join(_GENERAL)}")
     return "cpu" if backend == "auto" else backend
 
 
@@ -141,7 +156,8 @@ def open_session(
     `options` are its provider's, instead of those that embedding takes. Raises BackendError, RuntimeMissing,
     ModelError.
     """
-    load_options = LoadOptions(threads=threads, spinning=spinning)
+    # its inputs lie anywhere, and a recorded graph reads the addresses that it was recorded with
+    load_options = LoadOptions(threads=threads, spinning=spinning, gpu=GpuOptions(cuda_graphs=False))
     return ort.open_session(model, PROVIDERS[chosen(backend)], load_options, provider_options=options)
 
 

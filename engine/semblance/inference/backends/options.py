@@ -7,10 +7,13 @@ In: plain values. Out: frozen records that backends read and never change. `GpuO
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from semblance.card import Precision
 from semblance.errors import InputError
 from semblance.options import checked_count
+
+ConvSearch = Literal["heuristic", "exhaustive", "default"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class GpuOptions:
     memory_limit_bytes: int | None = None  # of a session's arena; None: what the device has
     cuda_graphs: bool = True  # each bucket is recorded once and replayed: one launch instead of hundreds
     nhwc: bool = True  # channels last, as tensor cores want it
+    conv_search: ConvSearch = "heuristic"  # how cuDNN chooses an algorithm for a convolution: `exhaustive` measures
+    in_flight: int = 2  # batches inside one session: one is copied while another is computed
 
     def __post_init__(self) -> None:
         for device in self.devices:
@@ -30,6 +35,9 @@ class GpuOptions:
             raise InputError(f"devices must name each device once, and one at least, are {list(self.devices)}")
         if self.memory_limit_bytes is not None:
             checked_count("memory_limit_bytes", self.memory_limit_bytes)
+        if self.conv_search not in get_args(ConvSearch):
+            raise InputError(f"conv_search is one of {', '.join(get_args(ConvSearch))}, not {self.conv_search!r}")
+        checked_count("in_flight", self.in_flight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

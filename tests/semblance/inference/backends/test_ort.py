@@ -9,7 +9,8 @@ import pytest
 
 from semblance.errors import BackendError, ModelError
 from semblance.inference import backends
-from semblance.inference.backends import LoadOptions
+from semblance.inference.backends import LoadOptions, ort
+from semblance.inference.backends.providers import PROVIDERS
 
 
 def test_the_cpu_row_runs_and_says_what_it_is(tiny_model: Any) -> None:
@@ -73,3 +74,27 @@ def test_a_damaged_graph_is_a_model_error(tiny_model: Any) -> None:
     onnx.save(model, tiny_model.path)
     with pytest.raises(ModelError, match="NoSuchOperator"):
         backends.load(tiny_model.path, "cpu", LoadOptions(threads=1))
+
+
+def test_a_session_never_begins_anew_on_another_provider(tiny_model: Any) -> None:
+    runner = ort.OrtRunner(tiny_model.path, PROVIDERS["cpu"], LoadOptions(threads=1))
+    assert not runner._session._enable_fallback  # ONNX Runtime's Python layer would, and print that it does
+
+
+def test_what_fails_is_said_once_and_by_the_error(tiny_model: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    runner = ort.OrtRunner(tiny_model.path, PROVIDERS["cpu"], LoadOptions(threads=1))
+    with pytest.raises(BackendError, match="batch of 2"):
+        runner.run(np.zeros((2, 9, 8, 1), np.uint8))
+    tiny_model.path.write_bytes(b"no model")
+    with pytest.raises(ModelError, match="export the model again"):
+        ort.open_session(tiny_model.path, PROVIDERS["cpu"], LoadOptions(threads=1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_is_no_embedding_model_is_not_recorded(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # its callers hand in arrays from anywhere, and a recording reads the addresses that it was made with
+    def open_session(model: Any, row: Any, options: LoadOptions, *, provider_options: Any) -> Any:
+        return row.options(options)
+
+    monkeypatch.setattr(ort, "open_session", open_session)
+    assert backends.open_session(tiny_model.path, "cuda", threads=1)["enable_cuda_graph"] == "0"
