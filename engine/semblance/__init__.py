@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from semblance.gallery.gallery import Neighbours
     from semblance.gallery.index_options import IndexOptions
     from semblance.gallery.report import BuildReport
+    from semblance.inference.backends.options import GpuOptions
     from semblance.inference.encoder import Encoder
     from semblance.inputs.limits import Limits
     from semblance.inputs.sources import open_source
@@ -31,6 +32,7 @@ _MODULES = {
     "BuildReport": "gallery.report",
     "Encoder": "inference.encoder",
     "Gallery": "search",
+    "GpuOptions": "inference.backends.options",
     "Hit": "search",
     "IndexOptions": "gallery.index_options",
     "Limits": "inputs.limits",
@@ -48,6 +50,7 @@ __all__ = [
     "BuildReport",
     "Encoder",
     "Gallery",
+    "GpuOptions",
     "Hit",
     "IndexOptions",
     "Limits",

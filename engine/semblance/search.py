@@ -6,8 +6,10 @@ another one raises SpaceMismatch, since distances between two spaces mean nothin
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,16 @@ from semblance.gallery.recall import Recall, measure_recall
 from semblance.gallery.report import BuildReport
 from semblance.gallery.shards import VectorType
 from semblance.gallery.source import GallerySource
+from semblance.inference.backends.options import GpuOptions
 from semblance.inference.encoder import Encoder, Image, as_pictures
+from semblance.inference.models import find_model
 from semblance.inference.session import available_threads
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
 from semblance.local.sift import Features, SiftOptions, extract, extract_all
 from semblance.rerank import DEFAULT, KeypointSearch, Verification, Verified, in_order, no_keypoints, ranked
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,21 +391,46 @@ def load_encoder(
     streams: int | None = 1,
     max_batch: int | None = None,
     warm_up: bool = True,
+    spinning: bool = True,
+    gpu: GpuOptions | None = None,
 ) -> Encoder:
     """The model that made a gallery, by the name in its manifest; the options are those of `Encoder.load`.
 
-    Raises ModelNotFound where it is neither shipped nor in the cache.
+    It is taken in the precision that the gallery was made in, where that is here, since near neighbours differ between
+    two; else in fp32, which shares its space, and a line in the log says so. Raises ModelNotFound where it is neither
+    shipped nor in the cache.
     """
     name = vectors.card.name
     try:
-        return Encoder.load(
-            name, backend=backend, threads=threads, streams=streams, max_batch=max_batch, warm_up=warm_up
-        )
+        model = _model_of(vectors.card)
     except ModelNotFound as error:
         raise ModelNotFound(
             f"gallery {vectors.path} was made with model {name!r} ({vectors.fingerprint[:12]}), which is neither "
             "shipped nor in the cache; give its file: --model FILE.onnx, or Gallery.open(path, Encoder.load(FILE))"
         ) from error
+    encoder = Encoder.load(
+        model,
+        backend=backend,
+        threads=threads,
+        streams=streams,
+        max_batch=max_batch,
+        warm_up=warm_up,
+        spinning=spinning,
+        gpu=gpu,
+    )
+    if encoder.card.precision != vectors.card.precision:
+        _log.info(
+            "gallery %s was made in %s, of which there is no file here: asked in %s",
+            vectors.path, vectors.card.precision, encoder.card.precision,
+        )  # fmt: skip
+    return encoder
+
+
+def _model_of(card: ModelCard) -> Path:
+    if card.precision != "fp32":
+        with suppress(ModelNotFound):
+            return find_model(f"{card.name}.{card.precision}")
+    return find_model(card.name)
 
 
 def _check_space(vectors: VectorGallery, encoder: Encoder) -> None:

@@ -14,7 +14,8 @@ from semblance import Encoder, Gallery, SpaceMismatch
 from semblance.errors import GalleryError, InputError, ModelNotFound
 from semblance.inputs.sources import ArraySource
 from semblance.local.sift import SiftOptions, extract
-from semblance.search import open_pictures, sift_options
+from semblance.search import load_encoder, open_pictures, sift_options
+from tests.conftest import make_tiny_model
 
 
 @pytest.fixture
@@ -74,6 +75,26 @@ def test_the_gallerys_own_model_is_loaded_by_name(
     (tmp_path / "home" / "models").mkdir(parents=True)
     (tmp_path / "home" / "models" / "tiny.onnx").write_bytes(tiny_model.path.read_bytes())
     assert Gallery.open(gallery.vectors.path).search(images[:1], k=1).keys.tolist() == [[0]]
+
+
+def test_a_gallery_is_asked_in_the_precision_that_it_was_made_in(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SEMBLANCE_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    make_tiny_model(folder / "mine.onnx")
+    int8 = make_tiny_model(folder / "mine.int8.onnx", name="mine", precision="int8")
+    vectors = Gallery.build(ArraySource(images), Encoder.load("mine.int8"), tmp_path / "g").vectors
+    caplog.set_level("INFO", "semblance")
+    assert load_encoder(vectors).card.precision == "int8"
+    assert caplog.messages == []
+    int8.path.unlink()
+    assert load_encoder(vectors).card.precision == "fp32"
+    assert "made in int8, of which there is no file here: asked in fp32" in caplog.messages[0]
+    (folder / "mine.onnx").unlink()
+    with pytest.raises(ModelNotFound, match="'mine'"):
+        load_encoder(vectors)
 
 
 def test_another_space_is_refused_naming_both(gallery: Gallery, tiny_model_maker: Any) -> None:

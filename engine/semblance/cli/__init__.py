@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import semblance
-from semblance.cli import about, changing, finding, making, matching
+from semblance.cli import about, changing, doctor, finding, making, matching, tuning
 from semblance.cli.limits import allow_many_files
 from semblance.cli.stopping import listen_for_signals
 from semblance.errors import SemblanceError
@@ -68,7 +68,9 @@ for command in (
     changing.export,
     about.info,
     about.models,
+    tuning.tune,
     about.demo,
+    doctor.doctor,
 ):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)  # wrapped by the terminal

@@ -15,6 +15,7 @@ from rich.table import Table
 from semblance.cli.console import OUT, GalleryPath, Json, facts_table, print_json, progress_bar, say, show
 
 if TYPE_CHECKING:
+    from semblance.card import ModelCard
     from semblance.gallery.facts import Facts
 
 
@@ -72,9 +73,14 @@ def models(as_json: Json = False) -> None:
     found = list_models()
     if as_json:
         cards = [json.loads(entry.card.to_json()) if entry.card else {} for entry in found]
-        print_json([{"path": e.path, "problem": e.problem, **card} for e, card in zip(found, cards, strict=True)])
+        places = [{"path": each.path, "problem": each.problem, "name": each.name} for each in found]
+        print_json([{**card, **place} for place, card in zip(places, cards, strict=True)])
         return
     table = Table("name", "eats", "gives", "metric", "precision", "space", "from")
+    cards = [entry.card for entry in found if entry.card]
+    has_variants = any(card.precision != "fp32" for card in cards)
+    if has_variants:
+        table.add_column("P@10 lost")
     for entry in found:
         origin = "shipped" if entry.path.parent == zoo_folder() else "cache"
         card = entry.card
@@ -82,10 +88,19 @@ def models(as_json: Json = False) -> None:
             say(f"{entry.problem}")
             continue
         eats = f"{card.height}x{card.width} {'grey' if card.channels == 1 else 'RGB'}"
-        table.add_row(
-            card.name, eats, f"{card.dimension:,}-d", card.metric, card.precision, card.fingerprint[:8], origin
-        )
+        facts = [entry.name, eats, f"{card.dimension:,}-d", card.metric, card.precision, card.fingerprint[:8], origin]
+        table.add_row(*facts, *([_lost(card)] if has_variants else []))
     OUT.print(table)
+
+
+def _lost(card: ModelCard) -> str:
+    """What a file of lower precision no longer finds of what the fp32 file finds."""
+    lost = card.gate.get("lost_p_at_10")
+    if card.precision == "fp32":
+        return ""
+    if not isinstance(lost, float):
+        return "not measured"
+    return f"{lost:.4f}" + ("" if card.gate.get("passed") is True else ", too many")
 
 
 def info(gallery: GalleryPath, as_json: Json = False) -> None:

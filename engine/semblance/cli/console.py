@@ -29,7 +29,12 @@ Model = Annotated[str, typer.Option("--model", "-m", help="A name that `semblanc
 OwnModel = Annotated[
     str | None, typer.Option("--model", "-m", help="A name or an ONNX file. Default: the gallery's own model.")
 ]
-Backend = Annotated[str, typer.Option(help="auto, cpu or cuda. What is asked for is used, or it is an error.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="auto, or a name that `semblance doctor` lists. What is asked for by name is used, or it is an error."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads inside the model. Default: all this process may use.")
 ]

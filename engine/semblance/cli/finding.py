@@ -24,6 +24,7 @@ from semblance.cli.console import (
     progress_bar,
     show,
 )
+from semblance.cli.devices import Devices, GpuMemory, NoSpinning, Tf32, gpu_options
 from semblance.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ def search(
     model: OwnModel = None,
     backend: Backend = "auto",
     threads: Threads = None,
+    devices: Devices = None,
+    tf32: Tf32 = False,
+    gpu_memory: GpuMemory = None,
+    no_spinning: NoSpinning = False,
     as_json: Json = False,
 ) -> None:
     """Find the K pictures of GALLERY nearest to each QUERY.
@@ -100,6 +105,12 @@ def search(
         backend="cpu" if backend == "auto" else backend,
         threads=threads,
     )
+    gpu = gpu_options(devices, tf32, gpu_memory)
+    if (gpu is not None or no_spinning) and (key or method is Method.sift):
+        raise typer.BadParameter(
+            "--devices, --tf32, --gpu-memory and --no-spinning say how the model is run, and --key and --method sift "
+            "need none; leave them out"
+        )
     if bool(queries) == bool(key):
         raise typer.BadParameter("give query pictures, or --key for pictures of the gallery itself; one of the two")
     vectors = VectorGallery.open(gallery)
@@ -116,11 +127,15 @@ def search(
         opened = Gallery(vectors)
         hits = opened.described(opened.search_keys(np.array(key), k, **by_embedding))
     else:
-        max_batch = min(len(asked), 32)
-        if model is None:
-            encoder = load_encoder(vectors, backend=backend, threads=threads, max_batch=max_batch, warm_up=False)
-        else:
-            encoder = Encoder.load(model, backend=backend, threads=threads, max_batch=max_batch, warm_up=False)
+        loading: dict[str, Any] = {
+            "backend": backend,
+            "threads": threads,
+            "max_batch": min(len(asked), 32),
+            "warm_up": False,
+            "spinning": not no_spinning,
+            "gpu": gpu,
+        }
+        encoder = load_encoder(vectors, **loading) if model is None else Encoder.load(model, **loading)
         opened = Gallery(vectors, encoder)
         hits = opened.hits(asked, k, **by_embedding)
     if sheet is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ from semblance.cli.console import (
     say,
     show,
 )
+from semblance.cli.devices import Devices, GpuMemory, NoSpinning, Tf32, gpu_options
 from semblance.errors import GalleryError
 from semblance.inputs.limits import DEFAULT, Limits
 
@@ -62,6 +63,10 @@ def embed(
     backend: Backend = "auto",
     threads: Threads = None,
     streams: Streams = None,
+    devices: Devices = None,
+    tf32: Tf32 = False,
+    gpu_memory: GpuMemory = None,
+    no_spinning: NoSpinning = False,
     workers: Workers = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Largest batch. Default: by the model's input.")] = None,
     shard_rows: Annotated[
@@ -123,6 +128,7 @@ def embed(
     from semblance.search import Gallery, open_pictures, sift_extractor
 
     start = time.perf_counter()
+    gpu = gpu_options(devices, tf32, gpu_memory)
     opened = open_pictures(source, labels=labels, label_column=label_column, image_column=image_column)
     shaping = {
         "shard_rows": shard_rows,
@@ -143,10 +149,18 @@ def embed(
         _print_report(out, report, as_json, model=card.name, runs_on=None)
         return
     if before is not None:
+        shaping["batch"] = batch = before.options["batch"]  # what was tuned since then does not change it
         say(f"{out} is unfinished: carrying on after {before.parts[0].num_items:,} pictures of {opened.name}")
     with _told(out):
         encoder = Encoder.load(
-            model, backend=backend, threads=threads, streams=streams, max_batch=batch, workers=workers
+            model,
+            backend=backend,
+            threads=threads,
+            streams=streams,
+            max_batch=batch,
+            workers=workers,
+            spinning=not no_spinning,
+            gpu=gpu,
         )
         say(f"{encoder.card.name}: {encoder.description}")
         with progress_bars("images", "images indexed") as (progress, index_progress):
@@ -172,6 +186,10 @@ def add(
     backend: Backend = "auto",
     threads: Threads = None,
     streams: Streams = None,
+    devices: Devices = None,
+    tf32: Tf32 = False,
+    gpu_memory: GpuMemory = None,
+    no_spinning: NoSpinning = False,
     workers: Workers = None,
     max_errors: MaxErrors = None,
     strict: Strict = False,
@@ -189,13 +207,18 @@ def add(
     from semblance.inference.encoder import Encoder
     from semblance.search import Gallery, load_encoder, open_pictures
 
+    gpu = gpu_options(devices, tf32, gpu_memory)
     opened = open_pictures(source, labels=labels, label_column=label_column, image_column=image_column)
     vectors = VectorGallery.open(gallery)
-    batch = vectors.manifest.options["batch"]
-    if model is None:
-        encoder = load_encoder(vectors, backend=backend, threads=threads, streams=streams, max_batch=batch)
-    else:
-        encoder = Encoder.load(model, backend=backend, threads=threads, streams=streams, max_batch=batch)
+    how: dict[str, Any] = {
+        "backend": backend,
+        "threads": threads,
+        "streams": streams,
+        "max_batch": vectors.manifest.options["batch"],
+        "spinning": not no_spinning,
+        "gpu": gpu,
+    }
+    encoder = load_encoder(vectors, **how) if model is None else Encoder.load(model, **how)
     target = Gallery(vectors, encoder)
     say(f"{encoder.card.name}: {encoder.description}")
     with _told(gallery), progress_bars("images", "images indexed") as (progress, index_progress):

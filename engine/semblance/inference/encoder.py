@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from semblance.card import ModelCard
 from semblance.errors import ImageError, InputError
+from semblance.inference.backends.options import GpuOptions
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.models import find_model
-from semblance.inference.session import Session, available_threads
+from semblance.inference.session import Session, WarmUp, available_threads
 from semblance.inputs.decode import decode
 from semblance.inputs.resize import fit
 from semblance.options import checked_count
@@ -33,9 +34,13 @@ class Encoder:
     (2, 64)
     """
 
-    def __init__(self, session: Session, *, workers: int | None = None) -> None:
-        """Wrap a loaded session; `workers` threads decode (default: as many as the process may use)."""
+    def __init__(self, session: Session, *, workers: int | None = None, warmed: tuple[WarmUp, ...] = ()) -> None:
+        """Wrap a loaded session; `workers` threads decode (default: as many as the process may use).
+
+        `warmed` is what its `warm_up` gave, where that was called.
+        """
         self._session = session
+        self.warmed = warmed
         self._workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
 
     @classmethod
@@ -49,24 +54,44 @@ class Encoder:
         max_batch: int | None = None,
         workers: int | None = None,
         warm_up: bool = True,
+        spinning: bool = True,
+        gpu: GpuOptions | None = None,
     ) -> Encoder:
         """Load a model by its name or file.
 
         `threads` work inside the model and `workers` decode (default for both: all this process may use). `streams`
         of them share the threads, each with a batch of its own: one answers a single batch soonest, one for each
         thread embeds the most in the long run, since no thread then waits for another; None takes as many as pay. With
-        `warm_up` every batch size that can occur is met now and not under load.
+        `warm_up` every batch size that can occur is met now and not under load; `warmed` then says what that took.
+        Without `spinning`, threads that wait leave the processor to others. `gpu` says how a GPU is used; with a
+        backend that does not heed it, also one that `auto` comes to, that is a BackendError.
         Raises ModelNotFound, CardError, ModelError, BackendError, RuntimeMissing, InputError.
         """
-        session = Session(find_model(model), backend=backend, threads=threads, streams=streams, max_batch=max_batch)
-        if warm_up:
-            session.warm_up()
-        return cls(session, workers=workers)
+        session = Session(
+            find_model(model),
+            backend=backend,
+            threads=threads,
+            streams=streams,
+            max_batch=max_batch,
+            spinning=spinning,
+            gpu=gpu,
+        )
+        return cls(session, workers=workers, warmed=session.warm_up() if warm_up else ())
 
     @property
     def card(self) -> ModelCard:
         """What the model eats and gives."""
         return self._session.card
+
+    @property
+    def backend(self) -> str:
+        """The one that runs, also where `auto` was asked for."""
+        return self._session.backend
+
+    @property
+    def why(self) -> str:
+        """Why that one, where `auto` was asked for; else ""."""
+        return self._session.why
 
     @property
     def description(self) -> str:

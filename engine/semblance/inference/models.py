@@ -1,7 +1,7 @@
 """Which models are here: the small ones shipped in the package, and those exported into the cache.
 
 In: a name or a file. Out: the path of an ONNX file. The shipped zoo comes first, so that a name means the same on
-every machine.
+every machine. A model's file of another precision is named after it: NAME.int8.onnx of NAME.onnx.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from semblance.card import ModelCard, read_card
+from semblance.card import ModelCard, Precision, read_card
 from semblance.errors import ModelError, ModelNotFound
 from semblance.home import home
 
@@ -22,6 +23,11 @@ class FoundModel:
     path: Path
     card: ModelCard | None
     problem: str | None  # why there is no card
+
+    @property
+    def name(self) -> str:
+        """What `find_model` takes: `mobilenet.int8`, where the card of each of its files says `mobilenet`."""
+        return self.path.stem
 
 
 def zoo_folder() -> Path:
@@ -64,5 +70,15 @@ def list_models() -> list[FoundModel]:
     return found
 
 
+def precision_files(model: Path) -> list[Path]:
+    """`model`, and what lies beside it in other precisions; of one that is shipped, in the cache too."""
+    folders = [model.parent]
+    if model.parent == zoo_folder():
+        folders.append(cache_folder())
+    others = [folder / f"{model.stem}.{precision}.onnx" for folder in folders for precision in get_args(Precision)]
+    return [model, *(path for path in others if path.is_file())]
+
+
 def _files() -> list[Path]:
-    return [path for folder in (zoo_folder(), cache_folder()) for path in sorted(folder.glob("*.onnx"))]
+    folders = (zoo_folder(), cache_folder())
+    return [path for folder in folders for path in sorted(folder.glob("*.onnx"), key=lambda path: path.stem)]

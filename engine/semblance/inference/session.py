@@ -22,6 +22,7 @@ from semblance.card import ModelCard, read_card
 from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference import backends, tuned
 from semblance.inference.backends import GpuOptions, LoadOptions, Runner
+from semblance.inference.backends.unheeded import unheeded
 from semblance.options import checked_count
 
 _SMALL_INPUT = 64 * 64 * 3  # up to here a batch of 256 fits the caches and pays; photographs are compute-bound by 32
@@ -32,6 +33,11 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_max_batch(card: ModelCard) -> int:
+    """The largest batch of a session where nobody says and nothing was measured."""
+    return 256 if card.height * card.width * card.channels <= _SMALL_INPUT else 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +75,77 @@ class Session:
         `threads` (default: all this process may use) and `max_batch` (default: 256 for inputs up to 64x64, else 32)
         are at least 1, else InputError. On a CPU threads are shared out among `streams`, at most one for each thread;
         on a GPU each is a session of its own on each device; None: as many as embed the most in the long run. Threads
-        that wait without `spinning` leave the processor to others. What `semblance tune` measured for this model here
-        takes the place of the defaults, with the backend `auto`. Raises ModelNotFound, ModelError, CardError,
-        BackendError, RuntimeMissing.
+        that wait without `spinning` leave the processor to others. A backend that does not heed what `gpu` says, also
+        one that `auto` comes to, is a BackendError. With `auto`, what `semblance tune` measured for this model here
+        takes the place of the defaults. Raises ModelNotFound, ModelError, CardError, BackendError, RuntimeMissing.
         """
         self.card = read_card(model)
-        gpu = GpuOptions() if gpu is None else gpu
-        found = tuned.find(model, self.card) if backend == "auto" else None
         backends.check_name(backend)
-        if found is not None:
-            threads = found.threads if threads is None else threads
-            max_batch = found.max_batch if max_batch is None else max_batch
-            streams = found.streams if streams is None else streams
-        available = available_threads()
-        threads = backends.default_threads(backend, available) if threads is None else checked_count("threads", threads)
-        max_batch = self._default_max_batch() if max_batch is None else checked_count("max_batch", max_batch)
-        streams = backends.bulk_streams(backend, threads) if streams is None else checked_count("streams", streams)
+        if gpu is not None and backend != "auto":
+            _check_heeded(backend, gpu, "was asked for")  # before anything is loaded
+        found = tuned.find(model, self.card) if backend == "auto" else None
+        if found is not None and max_batch is None:
+            max_batch = found.max_batch
+        max_batch = default_max_batch(self.card) if max_batch is None else checked_count("max_batch", max_batch)
         self.buckets = _buckets(max_batch)
-        on_device = backends.is_device(backend)
-        self.streams = streams * len(gpu.devices) if on_device else min(threads, streams)
-        options = LoadOptions(
-            threads=threads if on_device else threads // self.streams,
-            streams=1 if on_device else self.streams,
+        self._asked = (
+            None if threads is None else checked_count("threads", threads),
+            None if streams is None else checked_count("streams", streams),
+        )
+        device_options = GpuOptions() if gpu is None else gpu
+        general = LoadOptions(
+            threads=1,
             spinning=spinning,
             precision=self.card.precision,
             shape=self._shape,
             buckets=self.buckets,
             identity=tuned.identity(model, self.card),
-            device=gpu.devices[0],
-            gpu=gpu,
+            device=device_options.devices[0],
+            gpu=device_options,
         )
-        loaded = backends.load(model, backend, options, tuned=found.choice if found else None)
+
+        def options_of(name: str) -> LoadOptions:
+            threads, streams = self._shares(name, found)
+            if backends.is_device(name):
+                return replace(general, threads=threads)
+            return replace(general, threads=threads // streams, streams=streams)
+
+        loaded = backends.load(model, backend, options_of, tuned=found.choice if found else None)
         self.backend, self.why = loaded.backend, loaded.why
-        self._runners = [loaded.runner]
-        if on_device:
+        if gpu is not None:
+            _check_heeded(loaded.backend, gpu, f"is what `auto` came to ({loaded.why})")
+        _, self.streams = self._shares(loaded.backend, found)
+        self._runners, callers = [loaded.runner], 1
+        if backends.is_device(loaded.backend):
             self._runners += [
-                backends.load(model, loaded.backend, replace(options, device=device)).runner
-                for number in range(streams)
-                for device in (gpu.devices[1:] if number == 0 else gpu.devices)
+                backends.load(model, loaded.backend, replace(options_of(loaded.backend), device=device)).runner
+                for number in range(self.streams)
+                for device in (device_options.devices[1:] if number == 0 else device_options.devices)
             ]
+            callers = backends.callers(loaded.backend, device_options)
+            self.streams = len(self._runners) * callers
         self._idle: LifoQueue[Runner] = LifoQueue()
-        for runner in reversed(self._runners):
+        for runner in reversed(self._runners * callers):
             self._idle.put(runner)
         self.description = "; ".join(dict.fromkeys(runner.description for runner in self._runners))
         if self.why:
             self.description += f" (auto: {self.why})"
         self._check_graph(model)
+
+    def _shares(self, backend: str, found: tuned.Tuned | None) -> tuple[int, int]:
+        """Threads and streams where that backend runs: as asked for, as measured for this very one, or the default.
+
+        On a device these are the threads of each session, and the sessions of each device.
+        """
+        threads, streams = self._asked
+        if found is not None and found.backend == backend:
+            threads = found.threads if threads is None else threads
+            streams = found.streams if streams is None else streams
+        if threads is None:
+            threads = backends.default_threads(backend, available_threads())
+        if streams is None:
+            streams = backends.bulk_streams(backend, threads)
+        return threads, streams if backends.is_device(backend) else min(threads, streams)
 
     @property
     def max_batch(self) -> int:
@@ -194,8 +225,13 @@ class Session:
                 f"{list(embedding.shape)}; export the model again"
             )
 
-    def _default_max_batch(self) -> int:
-        return 256 if self.card.height * self.card.width * self.card.channels <= _SMALL_INPUT else 32
+
+def _check_heeded(backend: str, gpu: GpuOptions, how: str) -> None:
+    if names := unheeded(backend, gpu):
+        raise BackendError(
+            f"options that mean nothing to the backend {backend!r}, which {how}: {', '.join(names)}; leave them out, "
+            "or ask for 'cuda'"
+        )
 
 
 def _buckets(max_batch: int) -> tuple[int, ...]:

@@ -6,25 +6,30 @@ the processor, the GPUs' driver and the versions of the runtimes, and is no long
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from semblance.card import ModelCard
-from semblance.files import write_aside
+from semblance.errors import InputError
+from semblance.files import write_whole
 from semblance.home import home
+from semblance.inference import backends
 from semblance.inference.backends.auto import Choice
+from semblance.options import checked_count
 
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-migraphx", "openvino")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The fastest setting of one model here."""
+    """The fastest setting of one model here. Raises InputError for what no session could be loaded with."""
 
     backend: str
     threads: int
@@ -34,6 +39,12 @@ class Tuned:
     latency_ms: float  # median of one batch of `max_batch`
     when: str  # ISO 8601, UTC
 
+    def __post_init__(self) -> None:
+        if self.backend == "auto" or self.backend not in backends.names():
+            raise InputError(f"backend must be one of {', '.join(backends.names()[1:])}, is {self.backend!r}")
+        for name in ("threads", "streams", "max_batch"):
+            checked_count(name, getattr(self, name))
+
     @property
     def choice(self) -> Choice:
         """As `auto` tries it."""
@@ -41,8 +52,13 @@ class Tuned:
 
 
 def identity(model: Path, card: ModelCard) -> str:
-    """A name for the graph in `model`, short enough for a file's: its space, precision, opset and size in bytes."""
-    return f"{card.name}-{card.precision}-{card.fingerprint[:16]}-{card.opset}-{model.stat().st_size}"
+    """A name for the graph in `model`, short enough for a file's: other weights, ranges or layers, another name.
+
+    The size alone would not do: two int8 files of one model differ in their ranges, which the card's figures tell.
+    """
+    name = re.sub(r"[^\w.-]", "_", card.name)[:64]
+    digest = hashlib.sha256(card.to_json().encode()).hexdigest()
+    return f"{name}-{card.precision}-{digest[:16]}-{model.stat().st_size}"
 
 
 def find(model: Path, card: ModelCard) -> Tuned | None:
@@ -52,20 +68,35 @@ def find(model: Path, card: ModelCard) -> Tuned | None:
         if kept["machine"] != machine():
             return None
         return Tuned(**kept["tuned"])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or of another version: it is measured again
+    except (OSError, ValueError, KeyError, TypeError):  # none, or of another version, as InputError: measure again
         return None
 
 
 def keep(model: Path, card: ModelCard, tuned: Tuned) -> Path:
-    """Write the record for that model, in the place of an older one; where it was written to."""
+    """Write the record for that model, in the place of an older one; where it was written to.
+
+    Raises InputError where it cannot be written.
+    """
     path = _file(model, card)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": machine(), "tuned": asdict(tuned)}, indent=1)
+    content = json.dumps({"machine": machine(), "tuned": asdict(tuned)}, indent=1).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise InputError(
+            f"what was measured cannot be kept in {path.parent}: {error.strerror}; set SEMBLANCE_HOME to a folder that "
+            "can be written to"
+        ) from error
+    return path
 
-    def write(aside: Path) -> None:
-        aside.write_text(text)
 
-    write_aside(path, write)
+def forget(model: Path, card: ModelCard) -> Path | None:
+    """Remove the record of that model, of whichever machine; where it was, None where there was none."""
+    path = _file(model, card)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return None
     return path
 
 
@@ -75,12 +106,13 @@ def folder() -> Path:
 
 
 def machine() -> dict[str, str]:
-    """What a measurement holds for: the processor and how many of it, the GPUs' driver, the runtimes' versions."""
+    """What a measurement holds for: the processor and how many of it, the GPUs and their driver, the runtimes."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "processor": _processor(),
         "threads": str(threads),
         "driver": _first_line(Path("/proc/driver/nvidia/version")),
+        "gpus": ", ".join(_first_line(path) for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
         **dict(_versions()),
     }
 

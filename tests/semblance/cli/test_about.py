@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.conftest import make_tiny_model
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -56,3 +60,26 @@ def test_models_lists_the_zoo(run: Run) -> None:
     assert code == 0
     assert {"autoencoder", "siamese"} <= {model["name"] for model in json.loads(out) if model["problem"] is None}
     assert "siamese" in run("models")[1]
+
+
+def test_models_lists_each_file_by_the_name_that_finds_it(
+    run: Run, answer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "P@10 lost" not in run("models")[1], "nothing shipped is of lower precision"
+    monkeypatch.setenv("SEMBLANCE_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    gates: dict[str, dict[str, Any]] = {
+        "int8": {"passed": True, "lost_p_at_10": 0.0012}, "fp16": {"passed": False, "lost_p_at_10": 0.03}, "bf16": {},
+    }  # fmt: skip
+    make_tiny_model(tmp_path / "models" / "mine.onnx")
+    for precision, gate in gates.items():
+        make_tiny_model(tmp_path / "models" / f"mine.{precision}.onnx", name="mine", precision=precision, gate=gate)
+    names = [model["name"] for model in answer("models")]
+    assert names[-4:] == ["mine", "mine.bf16", "mine.fp16", "mine.int8"]
+    monkeypatch.setenv("COLUMNS", "140")
+    out = run("models")[1]
+    rows = {cells[1]: cells[-2] for line in out.splitlines() if len(cells := [c.strip() for c in line.split("│")]) > 3}
+    assert rows["mine"] == rows["siamese"] == ""
+    assert rows["mine.int8"] == "0.0012"
+    assert rows["mine.fp16"] == "0.0300, too many"
+    assert rows["mine.bf16"] == "not measured"

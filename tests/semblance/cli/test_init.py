@@ -14,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
     "embed", "add", "search", "duplicates", "recall", "match", "remove", "compact", "rebuild", "verify", "export",
-    "info", "models", "demo",
+    "info", "models", "tune", "demo", "doctor",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.manifest import Manifest
+from semblance.inference import tuned
 from semblance.local.sift import SiftOptions, extract
 
 Run = Callable[..., tuple[int, str, str]]
@@ -106,6 +107,24 @@ def test_a_finished_gallery_is_left_alone_and_its_model_is_not_loaded(
     assert "shard_rows" in failure(*same[:-1], 6)
     assert "holds vectors of" in failure("embed", photos, "--model", "siamese", "--out", gallery, "--shard-rows", 5)
     assert (gallery / "manifest.json").read_bytes() == before
+
+
+def test_an_unfinished_gallery_keeps_its_batch_whatever_was_tuned_meanwhile(
+    run: Run, failure: Any, photos: Path, tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "folder", lambda: tmp_path / "tuned")
+    command = ("embed", photos, "--model", tiny_model.path, "--out", tmp_path / "g", "--shard-rows", 5)
+    failure(*command, "--strict", "--streams", 1, "--workers", 1)
+    batch = Manifest.read(tmp_path / "g").options["batch"]
+    record = tuned.Tuned(
+        backend="cpu", threads=1, streams=1, max_batch=3, images_per_sec=1.0, latency_ms=1.0, when="2026-11-25"
+    )
+    tuned.keep(tiny_model.path, tiny_model.card, record)
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert "the fastest that `semblance tune` measured here" in err
+    assert "12 images" in out
+    assert Manifest.read(tmp_path / "g").options["batch"] == batch != 3
 
 
 def test_too_many_errors_end_the_run_and_a_raised_limit_carries_it_on(

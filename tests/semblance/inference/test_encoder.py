@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from semblance.errors import ImageError, InputError, ModelNotFound
+from semblance.errors import BackendError, ImageError, InputError, ModelNotFound
+from semblance.inference.backends import GpuOptions
 from semblance.inference.encoder import Encoder
 from semblance.inputs.decode import decode
 from semblance.inputs.resize import resize
@@ -91,3 +92,25 @@ def test_an_unknown_model_lists_what_is_here_and_how_to_get_more() -> None:
         Encoder.load("resnt101")
     with pytest.raises(ModelNotFound, match=r"no model file at nowhere/m\.onnx"):
         Encoder.load("nowhere/m.onnx")
+
+
+def test_it_says_which_backend_runs_why_and_what_warming_up_took(tiny_model: Any) -> None:
+    chosen = Encoder.load(tiny_model.path, max_batch=4)
+    assert chosen.backend == "cpu"
+    assert chosen.why
+    assert f"(auto: {chosen.why})" in chosen.description
+    assert [each.bucket for each in chosen.warmed] == [1, 2, 4]
+    assert all(each.first_ms > 0 and each.again_ms > 0 for each in chosen.warmed)
+    asked = Encoder.load(tiny_model.path, backend="cpu", warm_up=False)
+    assert (asked.backend, asked.why, asked.warmed) == ("cpu", "", ())
+
+
+@pytest.mark.parametrize("backend", ["cpu", "auto"])
+def test_options_of_a_gpu_are_refused_where_nothing_would_heed_them(tiny_model: Any, backend: str) -> None:
+    with pytest.raises(BackendError, match="options that mean nothing to the backend 'cpu'"):
+        Encoder.load(tiny_model.path, backend=backend, gpu=GpuOptions())
+
+
+def test_an_unknown_backend_is_told_before_what_it_heeds(tiny_model: Any) -> None:
+    with pytest.raises(BackendError, match="unknown backend 'tpu'"):
+        Encoder.load(tiny_model.path, backend="tpu", gpu=GpuOptions())

@@ -41,3 +41,21 @@ def test_the_shipped_models_are_listed_and_a_broken_one_says_why(cache: Path) ->
     assert found["siamese"].card.dimension == 64
     assert found["broken"].card is None
     assert "not an ONNX file" in str(found["broken"].problem)
+
+
+def test_files_of_other_precisions_have_a_name_each(cache: Path, tiny_model: Any) -> None:
+    names = ["mine", "mine.bf16", "mine.int8", "minerva"]
+    for name in reversed(names):
+        (cache / f"{name}.onnx").write_bytes(tiny_model.path.read_bytes())
+    for name in names:
+        assert models.find_model(name) == cache / f"{name}.onnx"
+    assert [entry.name for entry in models.list_models() if entry.path.parent == cache] == names
+    assert models.precision_files(cache / "mine.onnx") == [cache / f"{name}.onnx" for name in names[:3]]
+    assert models.precision_files(cache / "mine.int8.onnx") == [cache / "mine.int8.onnx"]
+
+
+def test_variants_of_a_shipped_model_lie_in_the_cache(cache: Path, tiny_model: Any) -> None:
+    (cache / "siamese.int8.onnx").write_bytes(tiny_model.path.read_bytes())
+    shipped = models.find_model("siamese")
+    assert models.precision_files(shipped) == [shipped, cache / "siamese.int8.onnx"]
+    assert models.find_model("siamese.int8") == cache / "siamese.int8.onnx"

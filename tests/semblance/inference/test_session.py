@@ -5,13 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from semblance.errors import InputError, ModelError
-from semblance.inference.session import Session
+from semblance.errors import BackendError, InputError, ModelError
+from semblance.inference import backends, tuned
+from semblance.inference.backends import GpuOptions, LoadOptions, auto
+from semblance.inference.session import Session, available_threads
+
+RECORD = tuned.Tuned(
+    backend="cpu", threads=1, streams=1, max_batch=8, images_per_sec=1.0, latency_ms=1.0, when="2026-11-25"
+)
 
 
 def random_images(num: int, *, height: int = 8, width: int = 8, channels: int = 1) -> Any:
@@ -137,3 +144,72 @@ def test_a_card_of_another_graph_is_found_at_load(tiny_model_maker: Any) -> None
         onnx.save(model, path)
         with pytest.raises(ModelError, match=message):
             Session(path)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Devices, made up: what they are loaded with, and how many there are
+
+
+@pytest.fixture
+def devices(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> list[LoadOptions]:
+    """What each made-up session on a GPU was loaded with, in order; the one that `auto` comes to is CUDA."""
+    loaded: list[LoadOptions] = []
+    load = backends._load
+
+    class MadeUp:
+        description = "made up"
+
+        def run(self, images: Any) -> Any:
+            return tiny_model.embed(images)
+
+        def release_memory(self) -> None:
+            pass
+
+    def made_up(model: Any, backend: str, options: LoadOptions) -> Any:
+        if backend != "cuda":
+            return load(model, backend, options)
+        loaded.append(options)
+        return MadeUp()
+
+    monkeypatch.setattr(backends, "_load", made_up)
+    monkeypatch.setattr(auto, "_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    return loaded
+
+
+@pytest.mark.parametrize("backend", ["cuda", "auto"])
+def test_a_session_is_loaded_for_each_stream_on_each_device(
+    devices: list[LoadOptions], tiny_model: Any, backend: str
+) -> None:
+    gpu = GpuOptions(devices=(0, 3), in_flight=2)
+    session = Session(tiny_model.path, backend=backend, streams=2, gpu=gpu)
+    assert session.backend == "cuda"
+    assert [each.device for each in devices] == [0, 3, 0, 3]
+    assert {(each.threads, each.streams, each.gpu) for each in devices} == {(1, 1, gpu)}
+    assert session.streams == 2 * 2 * 2, "batches in flight"
+    images = random_images(9)
+    np.testing.assert_allclose(session.run(images), tiny_model.embed(images), rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_measured_for_a_device_is_how_it_is_loaded(devices: list[LoadOptions], tiny_model: Any) -> None:
+    tuned.keep(tiny_model.path, tiny_model.card, replace(RECORD, backend="cuda", threads=1, streams=3))
+    assert Session(tiny_model.path, streams=None).streams == 3 * GpuOptions().in_flight
+    assert len(devices) == 3
+    tuned.forget(tiny_model.path, tiny_model.card)
+
+
+def test_what_was_measured_for_one_backend_is_not_how_another_is_loaded(tiny_model: Any) -> None:
+    """One thread is enough for the host of a GPU; where that is gone, the CPU has all of them again."""
+    tuned.keep(tiny_model.path, tiny_model.card, replace(RECORD, backend="cuda", threads=1, streams=1))
+    session = Session(tiny_model.path)
+    assert session.backend == "cpu"
+    assert f"{available_threads()} threads" in session.description
+    assert "not cuda: " in session.why
+    tuned.forget(tiny_model.path, tiny_model.card)
+
+
+def test_options_of_a_gpu_are_refused_by_a_cpu_and_by_a_device_that_does_not_heed_them(tiny_model: Any) -> None:
+    for backend in ("cpu", "auto"):
+        with pytest.raises(BackendError, match="options that mean nothing to the backend 'cpu'"):
+            Session(tiny_model.path, backend=backend, gpu=GpuOptions())
+    with pytest.raises(BackendError, match=r"options that mean nothing to the backend 'directml'.*: TF32;"):
+        Session(tiny_model.path, backend="directml", gpu=GpuOptions(tf32=True))
