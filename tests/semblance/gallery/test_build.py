@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -534,6 +535,24 @@ def test_a_gallery_is_carried_on_with_the_columns_it_was_begun_with(
                 call()
     assert tree(tmp_path / "g") == before
     assert build(plain, encoder, tmp_path / "g", shard_rows=2).num_images == 3
+
+
+def test_a_gallery_is_carried_on_in_its_own_batches_by_an_encoder_with_others(
+    tmp_path: Path, encoder, make_pictures
+) -> None:
+    source = ArraySource(make_pictures(9), name="squares")
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    build(source, encoder, tmp_path / "whole", shard_rows=4, workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        build(source, encoder, tmp_path / "g", shard_rows=4, workers=0, progress=stop)
+    build(source, replace(encoder, max_batch=2), tmp_path / "g", shard_rows=4, workers=0)
+    for name, content in tree(tmp_path / "whole").items():
+        if name.startswith("shards/"):
+            assert tree(tmp_path / "g")[name] == content
 
 
 def test_a_source_is_looked_through_again_only_with_the_columns_it_was_taken_with(
