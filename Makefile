@@ -1,10 +1,12 @@
 # make demo   the CPU runtime in .venv, then 70,000 images embedded, searched and scored
 # make test   everything the tests need in .venv, then lint, types and all tests
+# make gpu-check [ARGS='--models siamese --seconds 120']   on an NVIDIA GPU: proves the CUDA path, measures it
 PYTHON ?= python3
 BIN := .venv/bin
+GPU_BIN := .venv/gpu/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint gpu-check clean
 
 demo: .venv/.runtime
 	$(BIN)/semblance demo
@@ -16,6 +18,18 @@ lint: .venv/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# An environment of its own, since the wheels for CPU and GPU overwrite each other; none where there is no GPU (status 3)
+gpu-check: | $(BIN)/python
+	@$(BIN)/python -m bench.gpu_check.device; case $$? in \
+	0) $(MAKE) --no-print-directory .venv/.gpu && $(GPU_BIN)/python -m bench.gpu_check $(ARGS);; \
+	3) ;; \
+	*) exit 1;; esac
+
+.venv/.gpu: pyproject.toml constraints.txt | $(BIN)/python
+	test -x $(GPU_BIN)/python || $(BIN)/python -m venv .venv/gpu
+	$(INSTALL:$(BIN)/%=$(GPU_BIN)/%) -e '.[gpu]' onnx
+	@touch $@
 
 .venv/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[cpu]'

@@ -73,10 +73,10 @@ def build(
 
     What is at `path` decides: nothing or an empty folder becomes a gallery; an unfinished gallery of the same source,
     model and options is carried on where it was stopped; a finished one is left as it is; anything else is refused.
-    `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to the
-    gallery's own where one is carried on, else to the encoder's largest, `shard_rows` to 4,096, or fewer for wide vectors and for many keypoints. `deterministic` indexes
-    with one thread, so that the index too is the same to the byte. What `extractor` finds in each picture is kept with
-    it. More than `max_errors` unusable pictures end the run.
+    `workers` threads decode (default: all this process may use; 0: the caller's own). `batch` defaults to that of the
+    gallery, where one is carried on, else to the encoder's largest; `shard_rows` to 4,096, or fewer for wide vectors
+    and for many keypoints. `deterministic` indexes with one thread, so that the index too is the same to the byte. What
+    `extractor` finds in each picture is kept with it. More than `max_errors` unusable pictures end the run.
     `progress(done, total)` is called as items are done, usable or not; `total` is None where nobody knows it;
     `index_progress(done, total)` as images are indexed.
     Raises GalleryError where something is in the way, another process writes, the disk refuses, the source is not what
@@ -84,9 +84,8 @@ def build(
     and the encoder raise. What was committed stays; where nothing was, nothing is left behind.
     """
     path, start = Path(path), time.perf_counter()
-    if batch is None:
-        batch = Manifest.read(path).options["batch"] if is_gallery(path) else encoder.max_batch
-    options = _options(encoder.card, shard_rows, batch, vector_type, limits, index, deterministic, extractor)
+    own = encoder.max_batch if batch is None else batch
+    options = _options(encoder.card, shard_rows, own, vector_type, limits, index, deterministic, extractor)
     workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
     max_errors = None if max_errors is None else checked_count("max_errors", max_errors, least=0)
     missing = make_folder(path)
@@ -95,6 +94,8 @@ def build(
             if not is_gallery(path):
                 _begin(path, encoder.card, options, source)
             manifest = Manifest.read(path)
+            if batch is None:
+                options["batch"] = manifest.options["batch"]
             _check_same(path, manifest, encoder.card, options, source)
             writer = GalleryWriter(path, manifest)
             with writing(path):
