@@ -41,6 +41,7 @@ _PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "faiss-cpu")
 _NUM_QUERY, _NUM_TRAIN = 500, 512  # descriptors, of one picture against many
 _WORKERS = (1, 2)
 _EXTRACT_ROUNDS = 3
+_TURN_S = 0.02  # of one contender in a round
 _PAUSE_S = 0.02  # before each turn: the last contender's threads may still be waiting for work, at full speed
 
 
@@ -139,10 +140,11 @@ def equal_share(found: Triples, reference: Triples) -> float:
 
 
 def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int, *, warm_up: bool = True) -> dict[str, list[float]]:
-    """Seconds of each, by round; every round begins with another one.
+    """Seconds of each run of each; every round begins with another one.
 
-    With `warm_up` each has one run before the one that counts: what it works on was driven out of the caches, and its
-    threads fell asleep, while the others had their turns.
+    With `warm_up` each turn has one run that does not count: what it works on was driven out of the caches, and its
+    threads fell asleep, while the others had theirs. Then runs are repeated for the time of a turn, so that those of a
+    millisecond are timed as they follow each other.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
@@ -152,9 +154,14 @@ def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int, *, warm_up: bool 
             time.sleep(_PAUSE_S)
             if warm_up:
                 runs[name]()
-            start = time.perf_counter()
-            runs[name]()
-            times[name].append(time.perf_counter() - start)
+            begun = start = time.perf_counter()
+            while True:
+                runs[name]()
+                end = time.perf_counter()
+                times[name].append(end - start)
+                if not warm_up or end - begun > _TURN_S:
+                    break
+                start = end
     return times
 
 

@@ -80,7 +80,7 @@ def test_the_last_line_has_all_times(printed: str) -> None:
     assert [len(row["num_train"]) for row in document["matching"]] == [1, 1, 3]
     for row in document["matching"]:
         assert list(row["contenders"]) == list(CONTENDERS)
-        assert all(len(each["times_ms"]) == 2 for each in row["contenders"].values())
+        assert all(len(each["times_ms"]) >= 2 for each in row["contenders"].values())
         assert row["contenders"][OURS]["equal_share"] == row["contenders"][OURS]["times_our_time"] == 1.0
         ours, theirs = (row["contenders"][name]["median_ms"] for name in (OURS, REFERENCE))
         assert row["contenders"][REFERENCE]["times_our_time"] == pytest.approx(theirs / ours)

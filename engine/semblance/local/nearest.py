@@ -268,9 +268,9 @@ def graphs_folder() -> Path:
 
 
 def _session(graph: str, backend: str, options: Mapping[str, str] | None = None, *, threads: int = 1) -> Any:
-    # several threads wait spinning, for a moment after each run: woken up for a third of a millisecond they gain nothing
+    # threads that spin would take the processors from those that matching itself has, and from whatever comes next
     graph_file = graphs_folder() / f"{graph}.onnx"
-    return backends.open_session(graph_file, backend, threads=threads, spinning=threads > 1, options=options)
+    return backends.open_session(graph_file, backend, threads=threads, spinning=False, options=options)
 
 
 def _is_exact(session: Any) -> bool:
