@@ -46,6 +46,7 @@ class Numbered:
 
     vectors: NDArray[np.float32]
     max_batch: int = 256
+    backend: str = "cpu"
     streams: int = 1
 
     @property

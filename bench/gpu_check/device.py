@@ -37,6 +37,9 @@ _FIELDS = {
     "mig.mode.current": "mig_mode",
 }
 _TIMEOUT_S = 30
+# Of cuInit where there is none to use: all is well, the stand-in library of machines that only build, CUDA's own words
+# for it. Any other status is of a driver that fails, which is no reason to say that all is well
+_NO_DEVICE = (0, 34, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,17 @@ class Gpu:
 
 
 def find_gpu() -> Gpu | None:
-    """The device that CUDA calls 0, or None."""
+    """The device that CUDA calls 0, or None; one with `trouble` where there is a driver and it does not start."""
     if is_hidden():
         return None
     facts = smi_facts()
     driver = _Driver.open()
-    if driver is None and facts is None:
-        return None
-    if driver is not None and driver.num_devices == 0 and facts is None:
+    if facts is None and (driver is None or (driver.num_devices == 0 and driver.status in _NO_DEVICE)):
         return None
     trouble = None
     if driver is not None and driver.num_devices == 0:
-        trouble = f"nvidia-smi lists it and CUDA does not: cuInit gives {driver.status}"
+        what = "nvidia-smi lists it and CUDA does not" if facts else "its driver does not start"
+        trouble = f"{what}: cuInit gives {driver.status}"
     name = (facts or {}).get("name") or (driver.name if driver is not None else None)
     return Gpu(
         name=name or "NVIDIA GPU",
@@ -135,7 +137,7 @@ class _Driver:
     def __init__(self, library: Any) -> None:
         self._library = library
         count = ctypes.c_int(0)
-        self.status = library.cuInit(0)  # 0: well; 100: no device; 803: a library older than the driver, and so on
+        self.status = library.cuInit(0)  # 803: a library older than the driver, and so on
         is_ready = self.status == 0 and library.cuDeviceGetCount(ctypes.byref(count)) == 0
         self.num_devices = count.value if is_ready else 0
 

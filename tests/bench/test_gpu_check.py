@@ -219,6 +219,27 @@ def test_the_driver_is_asked_where_there_is_no_nvidia_smi(monkeypatch: pytest.Mo
     assert device.find_gpu() == Gpu("NVIDIA L4", None, "13.1", {})
 
 
+@pytest.mark.parametrize(("status", "is_none"), [(0, True), (34, True), (100, True), (803, False), (999, False)])
+def test_a_driver_that_does_not_start_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, status: int, is_none: bool
+) -> None:
+    class Library:
+        """libcuda's functions on a machine where none of them works."""
+
+        def __getattr__(self, name: str) -> Callable[..., int]:
+            return lambda *given: status
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(device, "smi_facts", lambda: None)
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: Library())
+    found = device.find_gpu()
+    assert (found is None) == is_none
+    if found is not None:
+        assert found.trouble == f"its driver does not start: cuInit gives {status}"
+        with pytest.raises(BackendError, match=rf"cannot be used: its driver does not start: cuInit gives {status}"):
+            usable.require_usable(found)
+
+
 def test_a_device_that_works_raises_nothing() -> None:
     usable.require_usable(DEVICE, BACKEND)
 

@@ -98,8 +98,13 @@ def search(
         raise typer.BadParameter("--method sift compares keypoints alone; leave out --rerank and --exact")
     if shortlist is not None and method is Method.embedding and rerank is None:
         raise typer.BadParameter("--shortlist goes with --rerank sift or --method sift")
-    if method is Method.sift and model is not None:
-        raise typer.BadParameter("--method sift needs no model; leave out --model")
+    if model is not None and (key or method is Method.sift):
+        raise typer.BadParameter("--key and --method sift need no model; leave out --model")
+    if key and method is Method.embedding and rerank is None and (backend != "auto" or threads is not None):
+        raise typer.BadParameter(
+            "--backend and --threads say how a model or keypoints are run, and --key without --rerank runs neither; "
+            "leave them out"
+        )
     how = Verification(
         shortlist=SHORTLIST if shortlist is None else shortlist,
         backend="cpu" if backend == "auto" else backend,

@@ -149,7 +149,10 @@ def embed(
         _print_report(out, report, as_json, model=card.name, runs_on=None)
         return
     if before is not None:
-        shaping["batch"] = batch = before.options["batch"]  # what was tuned since then does not change it
+        # what was tuned or installed since then changes neither
+        shaping["batch"] = batch = before.options["batch"]
+        if backend == "auto" and not before.parts[0].is_complete:
+            backend = before.options.get("backend", backend)
         say(f"{out} is unfinished: carrying on after {before.parts[0].num_items:,} pictures of {opened.name}")
     with _told(out):
         encoder = Encoder.load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,7 +101,7 @@ def _show(model: str, path: Path, found: Sweep, kept: list[Path]) -> None:
     show(f"Used by:\n  {_command(model, path, found.best, kept)}")
     if kept:
         files = ", ".join(row.variant.name for row in found.by_file.values())
-        show(f"Kept for the backend `auto` of {files}; to undo it:\n  semblance tune {model} --forget")
+        show(f"Kept for the backend `auto` of {files}; to undo it:\n  semblance tune {shlex.quote(model)} --forget")
     else:
         show("Nothing was kept")
 
@@ -178,7 +179,7 @@ def _told(row: Row) -> str:
 def _command(model: str, path: Path, best: Row, kept: list[Path]) -> str:
     """What a user types to have it; where nothing was kept, with all that the record would have said."""
     is_name = path.stem == model
-    name = best.variant.name if is_name else str(best.variant.path)
+    name = best.variant.name if is_name else shlex.quote(str(best.variant.path))
     command = f"semblance embed YOUR_FOLDER --model {name} --out GALLERY"
     if kept:
         return command

@@ -45,7 +45,8 @@ def _options(model: Path, card: ModelCard) -> LoadOptions:
 def _openvino_operators(model: Path) -> Counter[str]:
     """OpenVINO runs a graph on one device or not at all; these are the steps that are left after it fused some."""
     core = openvino.openvino().Core()
-    compiled = core.compile_model(core.read_model(model), "CPU")
+    hint = openvino.hint_of(read_card(model).precision)
+    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     kinds = (node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ops())
     return Counter(kind for kind in kinds if kind not in _NO_OPERATORS)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from semblance.doctor.limits import ContainerLimits, read_limits
+from semblance.container import ContainerLimits, read_limits
 from semblance.inference.backends.openvino import INSTALL as INSTALL_OPENVINO
 
 # By name, the flags in /proc/cpuinfo of which one is enough
@@ -100,8 +100,8 @@ def _of_limits(threads: int, limits: ContainerLimits) -> Iterator[str]:
     quota = limits.processors
     if quota is not None and math.ceil(quota) < threads:
         yield (
-            f"its container has {quota:g} processors' worth of time and {threads} threads would share it, each "
-            f"waiting for the others: say --threads {math.ceil(quota)}"
+            f"its container has {quota:g} processors' worth of time: the default of --threads is "
+            f"{max(1, math.ceil(quota))}, not {threads}"
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import semblance
+from semblance.container import usable_processors
 from semblance.doctor import trials
 from semblance.doctor.gpu import Gpus, read_gpus
 from semblance.doctor.installed import Installed, read_installed
@@ -20,7 +21,6 @@ from semblance.errors import BackendError
 from semblance.inference import backends
 from semblance.inference.backends.wheels import version_of
 from semblance.inference.models import find_model, zoo_folder
-from semblance.inference.session import available_threads
 
 SMOKE_MODEL = "siamese"  # of those shipped the one with every kind of layer: convolutions, matrix products, a norm
 
@@ -72,7 +72,7 @@ def examine(
         platform=platform.platform(),
         machine=platform.machine(),
         installed=installed,
-        processor=read_processor(threads=available_threads(), has_openvino=version_of("openvino") is not None),
+        processor=read_processor(threads=usable_processors(), has_openvino=version_of("openvino") is not None),
         gpus=read_gpus(onnxruntime_cuda=installed.onnxruntime_cuda),
         backends=tuple(tried),
         auto=auto,

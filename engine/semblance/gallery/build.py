@@ -86,6 +86,7 @@ def build(
     path, start = Path(path), time.perf_counter()
     own = encoder.max_batch if batch is None else batch
     options = _options(encoder.card, shard_rows, own, vector_type, limits, index, deterministic, extractor)
+    options["backend"] = encoder.backend
     workers = available_threads() if workers is None else checked_count("workers", workers, least=0)
     max_errors = None if max_errors is None else checked_count("max_errors", max_errors, least=0)
     missing = make_folder(path)
@@ -96,6 +97,8 @@ def build(
             manifest = Manifest.read(path)
             if batch is None:
                 options["batch"] = manifest.options["batch"]
+            if manifest.parts[0].is_complete or "backend" not in manifest.options:
+                del options["backend"]  # nothing is embedded any more, or nobody knows what the first shards are by
             _check_same(path, manifest, encoder.card, options, source)
             writer = GalleryWriter(path, manifest)
             with writing(path):

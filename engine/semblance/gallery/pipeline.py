@@ -50,6 +50,10 @@ class Embedder(Protocol):
         """The largest batch that pays."""
 
     @property
+    def backend(self) -> str:
+        """What computes: embeddings of the same picture by two backends are not the same to the bit."""
+
+    @property
     def streams(self) -> int:
         """How many batches it works on at the same time, when `run` is called from as many threads."""
 

@@ -7,23 +7,25 @@ Pictures are decoded and resized in threads while the session works on earlier o
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
+from semblance.container import available_threads
 from semblance.errors import ImageError, InputError
 from semblance.inference.backends.options import GpuOptions
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.models import find_model
-from semblance.inference.session import Session, WarmUp, available_threads
+from semblance.inference.session import Session, WarmUp
 from semblance.inputs.decode import decode
 from semblance.inputs.resize import fit
 from semblance.options import checked_count
 
 Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]  # a file, an encoded picture, or pixels [H, W(, C)]
+Batch = NDArray[np.uint8] | list[NDArray[np.uint8]]  # [N, H, W, C] of the model's size, joined already or not
 
 
 class Encoder:
@@ -129,18 +131,25 @@ class Encoder:
         Raises ImageError at the first picture that cannot be used, InputError for anything that is no picture.
         """
         pictures = as_pictures(images)
-        if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape and self.streams == 1:
-            return self.run(pictures)
         out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
         done = 0
-        chunk = min(16, self.max_batch)
-        prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=self._workers, chunk=chunk)
-        batches = in_batches(prepared, self.max_batch)
         workers = self.streams if self.streams > 1 else 0
-        for embedded in work_ahead(batches, lambda batch: self.run(np.stack(batch)), workers=workers, chunk=1):
+        for embedded in work_ahead(self._batches(pictures), self._run_batch, workers=workers, chunk=1):
             out[done : done + len(embedded)] = embedded
             done += len(embedded)
         return out
+
+    def _batches(self, pictures: Sequence[Image] | NDArray[np.uint8]) -> Iterator[Batch]:
+        """Prepared pictures, `max_batch` at a time; an array that is of the model's size is only cut."""
+        if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self._input_shape:
+            yield from (pictures[start : start + self.max_batch] for start in range(0, len(pictures), self.max_batch))
+            return
+        chunk = min(16, self.max_batch)
+        prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=self._workers, chunk=chunk)
+        yield from in_batches(prepared, self.max_batch)
+
+    def _run_batch(self, batch: Batch) -> NDArray[np.float32]:
+        return self.run(batch if isinstance(batch, np.ndarray) else np.stack(batch))
 
     def _prepare_numbered(self, numbered: tuple[int, Image]) -> NDArray[np.uint8]:
         number, image = numbered

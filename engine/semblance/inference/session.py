@@ -7,7 +7,6 @@ them all. Rows never touch each other inside a graph, so the padding cannot chan
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard, read_card
+from semblance.container import available_threads as available_threads
 from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference import backends, tuned
 from semblance.inference.backends import GpuOptions, LoadOptions, Runner
@@ -26,13 +26,6 @@ from semblance.inference.backends.unheeded import unheeded
 from semblance.options import checked_count
 
 _SMALL_INPUT = 64 * 64 * 3  # up to here a batch of 256 fits the caches and pays; photographs are compute-bound by 32
-
-
-def available_threads() -> int:
-    """The processors this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def default_max_batch(card: ModelCard) -> int:
@@ -84,10 +77,7 @@ class Session:
         if gpu is not None and backend != "auto":
             _check_heeded(backend, gpu, "was asked for")  # before anything is loaded
         found = tuned.find(model, self.card) if backend == "auto" else None
-        if found is not None and max_batch is None:
-            max_batch = found.max_batch
-        max_batch = default_max_batch(self.card) if max_batch is None else checked_count("max_batch", max_batch)
-        self.buckets = _buckets(max_batch)
+        max_batch = None if max_batch is None else checked_count("max_batch", max_batch)
         self._asked = (
             None if threads is None else checked_count("threads", threads),
             None if streams is None else checked_count("streams", streams),
@@ -98,7 +88,6 @@ class Session:
             spinning=spinning,
             precision=self.card.precision,
             shape=self._shape,
-            buckets=self.buckets,
             identity=tuned.identity(model, self.card),
             device=device_options.devices[0],
             gpu=device_options,
@@ -106,12 +95,13 @@ class Session:
 
         def options_of(name: str) -> LoadOptions:
             threads, streams = self._shares(name, found)
-            if backends.is_device(name):
-                return replace(general, threads=threads)
-            return replace(general, threads=threads // streams, streams=streams)
+            usual = found.max_batch if found and found.backend == name else default_max_batch(self.card)
+            own = replace(general, threads=threads, buckets=_buckets(max_batch or usual))
+            return own if backends.is_device(name) else replace(own, streams=streams)
 
         loaded = backends.load(model, backend, options_of, tuned=found.choice if found else None)
         self.backend, self.why = loaded.backend, loaded.why
+        self.buckets = options_of(loaded.backend).buckets
         if gpu is not None:
             _check_heeded(loaded.backend, gpu, f"is what `auto` came to ({loaded.why})")
         _, self.streams = self._shares(loaded.backend, found)
@@ -213,11 +203,16 @@ class Session:
             )
 
     def _check_graph(self, model: Path) -> None:
-        """A card that does not fit its own graph is found at load, with one image, and not in a gallery later."""
+        """A card that does not fit its own graph is found at load, with one image, and not in a gallery later.
+
+        A CPU can fail of nothing else with one image; a device of its memory or driver, which its own error tells.
+        """
         try:
             with self._runner() as runner:
                 embedding = runner.run(np.zeros((1, *self._shape), np.uint8))
         except BackendError as error:
+            if backends.is_device(self.backend):
+                raise
             raise ModelError(f"{model}: its graph does not take what its card says ({error})") from error
         if embedding.shape != (1, self.card.dimension) or embedding.dtype != np.float32:
             raise ModelError(

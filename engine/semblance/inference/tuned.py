@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from semblance.card import ModelCard
+from semblance.container import available_threads
 from semblance.errors import InputError
 from semblance.files import write_whole
 from semblance.home import home
@@ -44,6 +44,8 @@ class Tuned:
             raise InputError(f"backend must be one of {', '.join(backends.names()[1:])}, is {self.backend!r}")
         for name in ("threads", "streams", "max_batch"):
             checked_count(name, getattr(self, name))
+        if not isinstance(self.when, str):
+            raise InputError(f"when must be a date, is {self.when!r}")
 
     @property
     def choice(self) -> Choice:
@@ -107,10 +109,9 @@ def folder() -> Path:
 
 def machine() -> dict[str, str]:
     """What a measurement holds for: the processor and how many of it, the GPUs and their driver, the runtimes."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "processor": _processor(),
-        "threads": str(threads),
+        "threads": str(available_threads()),
         "driver": _first_line(Path("/proc/driver/nvidia/version")),
         "gpus": ", ".join(_first_line(path) for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
         **dict(_versions()),

@@ -85,8 +85,11 @@ def coarse_batches(largest: int) -> list[int]:
 
 
 def batches_beside(batch: int, largest: int) -> list[int]:
-    """What the coarse steps passed over around `batch`: half and twice of it."""
-    return [size for size in (batch // 2, batch * 2) if 1 <= size <= largest]
+    """What the coarse steps passed over around `batch`: half and twice of it, where larger sessions run such batches.
+
+    They are padded to powers of two, so any other size would be measured in its own session and with its own ones.
+    """
+    return [size for size in (batch // 2, batch * 2) if 1 <= size <= largest and size.bit_count() == 1]
 
 
 def counted(number: int, thing: str) -> str:

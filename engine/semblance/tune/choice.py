@@ -59,8 +59,8 @@ def finalists(coarse: Sequence[Row], *, max_latency_ms: float | None = None, eac
     """Rows of the first pass to measure again, the most important ones first.
 
     Of each file the `each` with most images per second that may be within the bound, which one window cannot tell for
-    sure, and the best of every other backend that is not far behind them; where none may, the one that is nearest to
-    the bound. And those that answer a single image soonest.
+    sure, and before all but the first of these, lest the time is over, the best of every other backend that is not far
+    behind; where none may, the one that is nearest to the bound. And those that answer a single image soonest.
     """
     ran = [row for row in coarse if row.speed is not None]
     by_file: list[list[Row]] = []
@@ -70,7 +70,9 @@ def finalists(coarse: Sequence[Row], *, max_latency_ms: float | None = None, eac
         near.sort(key=lambda row: -row.measured[1].images_per_sec)
         close = [row for row in near if row.measured[1].images_per_sec * _CLOSE >= near[0].measured[1].images_per_sec]
         others = {row.backend: row for row in reversed(close)}.values()
-        by_file.append(_once([*near[:each], *others]) or [min(own, key=lambda row: row.measured[1].tail_ms)])
+        by_file.append(
+            _once([*near[:1], *others, *near[1:each]]) or [min(own, key=lambda row: row.measured[1].tail_ms)]
+        )
     by_file.sort(key=lambda own: -own[0].measured[1].images_per_sec)
     single = sorted(filter(_is_single, ran), key=lambda row: row.measured[1].p50_ms)[:each]
     firsts = [own[0] for own in by_file]

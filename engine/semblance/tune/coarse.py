@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from semblance.container import available_threads
 from semblance.errors import SemblanceError
 from semblance.inference import backends
-from semblance.inference.session import available_threads, default_max_batch
+from semblance.inference.session import default_max_batch
 from semblance.tune.candidates import (
     Setting,
     Variant,

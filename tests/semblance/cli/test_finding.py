@@ -45,6 +45,15 @@ def test_keys_as_queries_need_no_model(answer: Any, failure: Any, gallery: Path,
     assert "key 12 is not in" in failure("search", gallery, "--key", 12)
 
 
+@pytest.mark.parametrize("option", [("--model", "siamese"), ("--backend", "cpu"), ("--threads", 1)])
+def test_what_means_nothing_to_a_key_is_refused(run: Run, gallery: Path, option: tuple[str, Any]) -> None:
+    code, _, err = run("search", gallery, "--key", 7, *option)
+    assert code == 2
+    said = " ".join(err.replace("│", " ").split())
+    assert option[0] in said
+    assert "leave" in said
+
+
 def test_where_and_fewer_than_k(run: Run, answer: Any, failure: Any, gallery: Path) -> None:
     found = answer("search", gallery, "--key", 0, "-k", 10, "--where", "label = 'dogs'")
     assert {hit["label"] for hit in found["queries"][0]["neighbours"]} == {"dogs"}

@@ -74,7 +74,7 @@ def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
     assert (processor.features, processor.follows, processor.memory_bytes) == ((), (), None)
 
 
-@pytest.mark.parametrize(("quota", "advice"), [("150000", "--threads 2"), ("400000", None), ("350000", None)])
+@pytest.mark.parametrize(("quota", "advice"), [("150000", "--threads is 2, not 4"), ("400000", None), ("350000", None)])
 def test_a_quota_below_the_threads_is_told(make_root: MakeRoot, quota: str, advice: str | None) -> None:
     root = make_root(
         {

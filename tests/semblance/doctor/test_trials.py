@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from semblance.doctor import trials
+from semblance.doctor import nodes, trials
 from semblance.doctor.trials import BackendTrial, choose, compare, place, try_backends
 from semblance.inference import backends
 from semblance.inference.models import find_model
@@ -103,6 +104,22 @@ def test_nodes_on_openvino(siamese: Path) -> None:
     (found,) = place(["openvino"], siamese, seconds=_SECONDS)
     assert found.num_nodes == sum(found.operators.values()) > 10
     assert found.operators["Convolution"] == 2
+
+
+def test_nodes_on_openvino_are_those_of_the_precision_that_is_run(
+    siamese: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    asked: list[dict[str, str]] = []
+    compile_model = openvino.Core.compile_model
+
+    def spy(core: Any, model: Any, device: str, config: dict[str, str]) -> Any:
+        asked.append(config)
+        return compile_model(core, model, device, config)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", spy)
+    nodes.place(siamese, "openvino")
+    assert asked == [{"INFERENCE_PRECISION_HINT": "f32"}], "else it is bf16 wherever the processor has that"
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])

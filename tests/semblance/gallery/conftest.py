@@ -29,6 +29,7 @@ class BlockMeans:
 
     card: ModelCard = CARD
     max_batch: int = 32
+    backend: str = "cpu"
     streams: int = 1
     sizes: list[int] = field(default_factory=list)  # of the batches it was given
 

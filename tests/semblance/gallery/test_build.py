@@ -242,6 +242,7 @@ class Flat:
         architecture="flat", layer="pixels", pooling="flatten", preprocess="none", weights_sha256="0" * 64,
     )
     max_batch = 32
+    backend = "cpu"
     streams = 1
     def run(self, images):
         return images.reshape(-1, 64).astype(np.float32)
@@ -553,6 +554,39 @@ def test_a_gallery_is_carried_on_in_its_own_batches_by_an_encoder_with_others(
     for name, content in tree(tmp_path / "whole").items():
         if name.startswith("shards/"):
             assert tree(tmp_path / "g")[name] == content
+
+
+def test_a_gallery_is_carried_on_by_the_backend_that_it_was_begun_with(tmp_path: Path, encoder, make_pictures) -> None:
+    source = ArraySource(make_pictures(9), name="squares")
+    other = replace(encoder, backend="openvino")
+
+    def stop(done: int, total: int | None) -> None:
+        if done >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(source, encoder, tmp_path / "g", shard_rows=4, workers=0, progress=stop)
+    with pytest.raises(GalleryError, match="was begun with backend = 'cpu', not 'openvino'; use the same, or another"):
+        build(source, other, tmp_path / "g", shard_rows=4, workers=0)
+    assert begun(tmp_path / "g", encoder.card, source, shard_rows=4).options["backend"] == "cpu"
+    build(source, encoder, tmp_path / "g", shard_rows=4, workers=0)
+    assert build(source, other, tmp_path / "g", shard_rows=4, workers=0).num_images == 9  # left as it is
+    assert add(ArraySource(make_pictures(3, 1), name="more"), other, tmp_path / "g").num_images == 12
+
+
+def test_a_gallery_that_does_not_say_its_backend_is_carried_on_by_any(tmp_path: Path, encoder, make_pictures) -> None:
+    source = ArraySource(make_pictures(9), name="squares")
+
+    def stop(done: int, total: int | None) -> None:
+        if done >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(source, encoder, tmp_path / "g", shard_rows=4, workers=0, progress=stop)
+    manifest = Manifest.read(tmp_path / "g")
+    options = {name: value for name, value in manifest.options.items() if name != "backend"}
+    replace(manifest, options=options).write(tmp_path / "g")
+    assert build(source, replace(encoder, backend="openvino"), tmp_path / "g", shard_rows=4).num_images == 9
 
 
 def test_a_source_is_looked_through_again_only_with_the_columns_it_was_taken_with(

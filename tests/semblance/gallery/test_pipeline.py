@@ -27,6 +27,7 @@ class Means:
 
     card: ModelCard = CARD
     max_batch: int = 4
+    backend: str = "cpu"
     streams: int = 1
     sizes: list[int] = field(default_factory=list)
 

@@ -53,6 +53,7 @@ class Pixels:
 
     card: ModelCard
     max_batch: int = 4
+    backend: str = "cpu"
     streams: int = 1
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -34,6 +34,18 @@ def test_an_array_of_the_right_size_equals_the_reference(encoder: Encoder, tiny_
     np.testing.assert_allclose(encoder.embed(list(images)), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("num", [0, 1, 8, 21])
+def test_an_array_of_the_models_size_is_cut_and_its_pictures_are_not_looked_at_one_by_one(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch, num: int, streams: int
+) -> None:
+    encoder = Encoder.load(tiny_model.path, backend="cpu", threads=2, streams=streams, max_batch=8)
+    monkeypatch.setattr(encoder, "prepare", None)
+    images = noise(num, 8, 8, 1)
+    assert encoder.streams == streams
+    np.testing.assert_allclose(encoder.embed(images), tiny_model.embed(images), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_paths_bytes_and_arrays_of_any_size_are_decoded_resized_and_kept_in_order(
     tiny_model: Any, tmp_path: Path, workers: int

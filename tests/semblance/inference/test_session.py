@@ -202,9 +202,22 @@ def test_what_was_measured_for_one_backend_is_not_how_another_is_loaded(tiny_mod
     tuned.keep(tiny_model.path, tiny_model.card, replace(RECORD, backend="cuda", threads=1, streams=1))
     session = Session(tiny_model.path)
     assert session.backend == "cpu"
-    assert f"{available_threads()} threads" in session.description
+    assert f"{available_threads()} thread" in session.description
+    assert session.max_batch > RECORD.max_batch, "the batch of a GPU is none of the CPU's either"
     assert "not cuda: " in session.why
     tuned.forget(tiny_model.path, tiny_model.card)
+
+
+def test_a_device_that_fails_is_no_fault_of_the_model(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        description = "full"
+
+        def run(self, images: Any) -> Any:
+            raise BackendError("the memory of the GPU does not suffice")
+
+    monkeypatch.setattr(backends, "_load", lambda *given: Full())
+    with pytest.raises(BackendError, match=r"^the memory of the GPU does not suffice$"):
+        Session(tiny_model.path, backend="cuda")
 
 
 def test_options_of_a_gpu_are_refused_by_a_cpu_and_by_a_device_that_does_not_heed_them(tiny_model: Any) -> None:

@@ -69,7 +69,8 @@ def test_on_another_machine_or_version_it_is_not_found(
     "content",
     [
         "", "{", "[]", "null", '{"machine": {}}',
-        {"backend": "npu"}, {"backend": "auto"}, {"threads": 0}, {"max_batch": "8"}, {"new": 1}, None,
+        {"backend": "npu"}, {"backend": "auto"}, {"threads": 0}, {"max_batch": "8"}, {"when": 5}, {"new": 1},
+        None,
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_as_none(tiny_model: Any, content: Any) -> None:

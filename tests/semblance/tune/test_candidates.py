@@ -112,3 +112,5 @@ def test_beside_a_batch_are_half_and_twice_of_it() -> None:
     assert batches_beside(1, 256) == [2]
     assert batches_beside(256, 256) == [128]
     assert batches_beside(1, 1) == []
+    assert batches_beside(64, 100) == [32]
+    assert batches_beside(100, 100) == [], "50 would be padded to 64 beside it"

@@ -96,7 +96,7 @@ def test_a_backend_that_one_window_cannot_rule_out_is_measured_again() -> None:
     cpu = [coarse(rate, batch=rate) for rate in (100, 101, 102)]
     near, far = coarse(90, backend="openvino"), coarse(60, backend="cuda")
     found = finalists([*cpu, near, far], each=2)
-    assert [each.setting for each in found] == [cpu[2].setting, cpu[1].setting, near.setting]
+    assert [each.setting for each in found] == [cpu[2].setting, near.setting, cpu[1].setting]
 
 
 def test_finalists_may_be_a_little_beyond_the_bound_and_are_never_none() -> None:

@@ -78,9 +78,14 @@ def load(
         return Loaded(backend, _load(model, backend, options_of(backend)), "")
     refused = []
     precision = options_of(backend).precision
-    for choice in auto.candidates(precision, tuned=tuned):
+    choices = auto.candidates(precision, tuned=tuned)
+    for choice in choices:
+        own = options_of(choice.backend)
         try:
-            runner = _load(model, choice.backend, options_of(choice.backend))
+            runner = _load(model, choice.backend, own)
+            if choice.backend != "cpu" and choice != choices[-1]:
+                # a device may be full, or a graph refused by a compiler, which only the first batch finds
+                runner.run(np.zeros((1, *own.shape), np.uint8))
         except BackendError as error:
             refused.append(f"{choice.backend}: {error}")
             continue
@@ -108,8 +113,7 @@ def _load(model: Path, backend: str, options: LoadOptions) -> Runner:
 def _none_installed(precision: Precision) -> RuntimeMissing:
     if precision == "bf16":
         return RuntimeMissing(f"nothing is installed that computes in bf16: {openvino.INSTALL}")
-    return RuntimeMissing("no runtime is installed: pip install 'semblance[cpu]', or with an NVIDIA GPU "
-                          "pip install 'semblance[gpu]'")  # fmt: skip
+    return auto.missing() or RuntimeMissing("the installed onnxruntime has no provider that is known here")
 
 
 def check_name(backend: str) -> None:

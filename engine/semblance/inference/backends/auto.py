@@ -12,7 +12,7 @@ from semblance.card import Precision
 from semblance.errors import RuntimeMissing
 from semblance.inference.backends.openvino import NAME as OPENVINO
 from semblance.inference.backends.providers import PROVIDERS
-from semblance.inference.backends.wheels import onnxruntime, version_of
+from semblance.inference.backends.wheels import installed_wheels, onnxruntime, version_of
 
 # Of the devices that are tried before the CPU. TensorRT is not: it builds its engines for minutes, so it has to be
 # asked for, or found to be the fastest by `semblance tune`
@@ -28,8 +28,22 @@ class Choice:
 
 
 def candidates(precision: Precision, *, tuned: Choice | None = None) -> list[Choice]:
-    """Backends in the order in which they are to be tried; the first that loads is used. Empty: none is installed."""
-    found = [tuned] if tuned else []
+    """Backends in the order in which they are to be tried; the first that runs is used. Empty: none is installed."""
+    by_rule = _by_rule(precision)
+    return by_rule if tuned is None else [tuned, *(each for each in by_rule if each.backend != tuned.backend)]
+
+
+def missing() -> RuntimeMissing | None:
+    """Why there is no ONNX Runtime to choose from: none is installed, or several, or one that is broken."""
+    try:
+        onnxruntime()
+    except RuntimeMissing as error:
+        return error
+    return None
+
+
+def _by_rule(precision: Precision) -> list[Choice]:
+    found = []
     providers = _providers()
     for name in _DEVICES:
         row = PROVIDERS.get(name)
@@ -43,13 +57,20 @@ def candidates(precision: Precision, *, tuned: Choice | None = None) -> list[Cho
     if providers:
         found.append(Choice("cpu", "it starts soonest of the CPU's backends; `semblance tune` measures them"))
     if has_openvino:
-        found.append(Choice(OPENVINO, "the only backend for a CPU that is installed"))
+        found.append(Choice(OPENVINO, _why_openvino(is_alone=not providers)))
     return found
 
 
+def _why_openvino(*, is_alone: bool) -> str:
+    if not is_alone:
+        return "the other backend for a CPU"
+    if not installed_wheels():
+        return "the only backend for a CPU that is installed"
+    return f"the only backend for a CPU that can be used: {missing()}"
+
+
 def _providers() -> list[str]:
-    try:
-        available: list[str] = onnxruntime().get_available_providers()
-    except RuntimeMissing:
+    if missing():
         return []
+    available: list[str] = onnxruntime().get_available_providers()
     return available

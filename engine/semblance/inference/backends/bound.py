@@ -59,7 +59,8 @@ class BoundRunner:
         # of recordings; 0 is that of runs that name none. None is used twice: after a failure the provider would replay
         # what it recorded under that number before, with buffers that are gone
         self._numbers = itertools.count(1)
-        self.description = _described(row, options, of_provider, records=self._records)
+        with _GATE.together():  # it tries whether pages can be locked, which is a call of CUDA's too
+            self.description = _described(row, options, of_provider, records=self._records)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, H, W, C] uint8, N one of the buckets -> [N, D] float32, an array of the caller's own.

@@ -84,8 +84,9 @@ def _not_in_wheel(row: Provider) -> Cause:
 
 def _lacking(row: Provider) -> Cause | None:
     """What the machine lacks, whatever is installed in Python."""
-    if row.name == "migraphx" and not Path(os.environ.get("ROCM_PATH", _ROCM)).is_dir():
-        return Cause(f"this machine has no ROCm, which drives AMD GPUs (no {_ROCM})",
+    rocm = os.environ.get("ROCM_PATH", _ROCM)
+    if row.name == "migraphx" and not Path(rocm).is_dir():
+        return Cause(f"this machine has no ROCm, which drives AMD GPUs (no {rocm})",
                      "install ROCm with MIGraphX (https://rocm.docs.amd.com)")  # fmt: skip
     if row.memory != "cuda" or nvidia.driver() is not None:
         return None
@@ -95,7 +96,7 @@ def _lacking(row: Provider) -> Cause | None:
                      "start it by docker run --gpus all, with the NVIDIA Container Toolkit")  # fmt: skip
     looked = " (no libcuda.so.1, no /proc/driver/nvidia)" if platform.system() == "Linux" else ""
     return Cause(f"this machine has no NVIDIA driver{looked}",
-                 f"install the driver ({_DRIVERS}), or take {_others(row)}")  # fmt: skip
+                 f"take {_others(row)}, or install the driver ({_DRIVERS})")  # fmt: skip
 
 
 def _both(*causes: Cause) -> Cause:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.card import Precision
 from semblance.errors import BackendError, ModelError, RuntimeMissing
 from semblance.inference.backends.options import LoadOptions
 from semblance.inference.backends.wheels import version_of
@@ -30,8 +31,8 @@ INSTALL = "pip install 'semblance[openvino]'"
 _DEVICE = "CPU"
 _TELEMETRY = "openvino_telemetry"
 _IMPORTING = threading.Lock()
-# What is computed where the graph itself has no narrower type: an int8 graph says it in its own quantised nodes
-_HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
+# An int8 graph says it in its own quantised nodes
+_HINTS: dict[Precision, str] = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
 # Up to here a graph is compiled for each bucket: batch 1 of a 28 x 28 model is a fifth faster, and memory no matter
 _SMALL_FILE = 32 << 20
 
@@ -42,7 +43,7 @@ class OpenVinoRunner:
     def __init__(self, model: Path, options: LoadOptions) -> None:
         """Load and compile `model`. Raises RuntimeMissing, BackendError (bf16 without the hardware), ModelError."""
         core = _core()
-        hint = _HINTS[options.precision]
+        hint = hint_of(options.precision)
         if hint == "bf16" and not has_bf16():
             raise BackendError(
                 "backend 'openvino' would compute bf16 without hardware for it, slower than fp32: this processor has "
@@ -52,7 +53,7 @@ class OpenVinoRunner:
             # latency: one batch uses all threads of its stream; the throughput hint would halve a single caller
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": hint,
-            "INFERENCE_NUM_THREADS": options.threads * options.streams,
+            "INFERENCE_NUM_THREADS": options.threads,
             "NUM_STREAMS": options.streams,
             "ENABLE_CPU_PINNING": False,  # it would pin beside a container's own set of processors
         }
@@ -65,10 +66,7 @@ class OpenVinoRunner:
         self._is_small = model.stat().st_size <= _SMALL_FILE
         self._compiled: dict[int, _Compiled] = {}  # by batch size, 0 for all
         self._lock = threading.Lock()
-        streams = f" in each of {options.streams} streams" if options.streams > 1 else ""
-        self.description = (
-            f"openvino {version_of('openvino')}, {_DEVICE}, {options.precision}, {options.threads} threads{streams}"
-        )
+        self.description = f"openvino {version_of('openvino')}, {_DEVICE}, {options.precision}, {options.threads_told}"
         if not self._is_small:
             self._compiled_for(1)  # what cannot be compiled is told here
 
@@ -147,14 +145,24 @@ def openvino() -> Any:
     """
     if version_of("openvino") is None:
         raise RuntimeMissing(f"backend 'openvino' needs the openvino wheel: {INSTALL}")
-    with _IMPORTING:
-        if "openvino" in sys.modules or _TELEMETRY in sys.modules:
-            return importlib.import_module("openvino")  # whoever imported these decided
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so Python refuses to import it
-        try:
-            return importlib.import_module("openvino")
-        finally:
-            del sys.modules[_TELEMETRY]
+    try:
+        with _IMPORTING:
+            if "openvino" in sys.modules or _TELEMETRY in sys.modules:
+                return importlib.import_module("openvino")  # whoever imported these decided
+            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so Python refuses to import it
+            try:
+                return importlib.import_module("openvino")
+            finally:
+                del sys.modules[_TELEMETRY]
+    except ImportError as error:
+        raise RuntimeMissing(
+            f"openvino is installed and cannot be imported ({error}); pip install --force-reinstall openvino"
+        ) from error
+
+
+def hint_of(precision: Precision) -> str:
+    """What is computed where the graph itself has no narrower type; OpenVINO left to itself takes bf16 for fp32."""
+    return _HINTS[precision]
 
 
 def has_bf16() -> bool:

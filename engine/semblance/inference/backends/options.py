@@ -44,8 +44,8 @@ class GpuOptions:
 class LoadOptions:
     """All that a runner is loaded with."""
 
-    threads: int  # of the intra-op pool of each session
-    streams: int = 1  # batches that may be run at the same time
+    threads: int  # that work on this runner's batches in all, those of the callers among them
+    streams: int = 1  # batches that may be run at the same time, which share the threads
     spinning: bool = True  # threads wait for work awake: sooner there, and a processor is never idle meanwhile
     precision: Precision = "fp32"  # of the card
     shape: tuple[int, int, int] = (1, 1, 1)  # H, W, C of an image
@@ -53,3 +53,9 @@ class LoadOptions:
     identity: str = "model"  # of the graph, for names of cached engines: other bytes, another identity
     device: int = 0  # the one of `gpu.devices` that this runner is for
     gpu: GpuOptions = field(default_factory=GpuOptions)
+
+    @property
+    def threads_told(self) -> str:
+        """`1 thread`, `8 threads in 4 streams`: for people."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{threads} in {self.streams} streams" if self.streams > 1 else threads

@@ -39,7 +39,7 @@ class OrtRunner:
         # DirectML crashes where two threads are in one session (its documentation says so, onnxruntime #22147), and
         # a device would only queue them: on a CPU alone they gain
         self._turn: AbstractContextManager[Any] = nullcontext() if row.is_cpu else threading.Lock()
-        self._row = row
+        self._row, self._shape = row, options.shape
         self.description = describe(row, options)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -58,9 +58,8 @@ class OrtRunner:
         # ONNX Runtime gives back at the end of a run, of the smallest one here
         options = onnxruntime().RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        (image,) = self._session.get_inputs()
         with suppress(*self._failures):  # then it keeps what it has, and the next batch says what is wrong
-            self._session.run(["embedding"], {"image": np.zeros((1, *image.shape[1:]), np.uint8)}, options)
+            self._session.run(["embedding"], {"image": np.zeros((1, *self._shape), np.uint8)}, options)
 
 
 def open_session(model: Path, row: Provider, options: LoadOptions, *, provider_options: Options | None = None) -> Any:
@@ -98,7 +97,9 @@ def session_options(row: Provider, options: LoadOptions, *, strict: bool) -> Any
     """Options of a session on the provider of `row`; `strict`: a node that it does not take is an error."""
     ort = onnxruntime()
     given = ort.SessionOptions()
-    given.intra_op_num_threads = options.threads
+    # all callers share the session's one pool and work beside it. ONNX Runtime counts one of them, and starts a thread
+    # less than it is told; of several callers the others are to be left out too
+    given.intra_op_num_threads = max(1, options.threads - options.streams + 1)
     given.inter_op_num_threads = 1
     given.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL  # DirectML has no other
     given.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
@@ -143,8 +144,7 @@ def _open(model: Path, row: Provider, options: LoadOptions, of_provider: dict[st
 
 def describe(row: Provider, options: LoadOptions) -> str:
     """What runs where, for people: runtime, version, provider, threads."""
-    description = f"onnxruntime {onnxruntime().__version__}, {row.provider}, {options.threads} threads"
-    return f"{description} in each of {options.streams} streams" if options.streams > 1 else description
+    return f"onnxruntime {onnxruntime().__version__}, {row.provider}, {options.threads_told}"
 
 
 def run_error(row: Provider, description: str, batch: int, error: Exception) -> BackendError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def engine_folder(load: LoadOptions) -> Path:
         "profile": _profile(load),
         "precision": load.precision,
         "memory_limit_bytes": load.gpu.memory_limit_bytes,
+        # TensorRT reads it itself, and an engine that was built with TF32 keeps it
+        "tf32_override": os.environ.get("NVIDIA_TF32_OVERRIDE", ""),
     }
     return home() / "engines" / f"{load.identity}-{_digest(key)}"
 

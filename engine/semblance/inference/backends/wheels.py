@@ -30,7 +30,13 @@ def onnxruntime() -> ModuleType:
     if importlib.util.find_spec("onnxruntime") is None:
         raise RuntimeMissing("no ONNX Runtime is installed: pip install 'semblance[cpu]', or with an NVIDIA GPU "
                              "pip install 'semblance[gpu]'")  # fmt: skip
-    return importlib.import_module("onnxruntime")
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:  # a library of the system is missing, or files of another version lie among its own
+        raise RuntimeMissing(
+            f"{' and '.join(wheels) or 'onnxruntime'} is installed and cannot be imported ({error}); "
+            f"pip install --force-reinstall {' '.join(wheels) or 'onnxruntime'}"
+        ) from error
 
 
 def installed_wheels() -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from semblance.errors import BackendError, ModelError
-from semblance.inference.backends import GpuOptions, LoadOptions, libraries, ort, pages
+from semblance.inference.backends import GpuOptions, LoadOptions, bound, libraries, ort, pages
 from semblance.inference.backends.bound import BoundRunner
 from semblance.inference.backends.gate import Gate
 from semblance.inference.backends.ort import OrtRunner
@@ -35,10 +35,10 @@ def random_images(num: int, seed: int = 0) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
 def test_the_answers_are_those_of_the_plain_runner(tiny_model: Any, row: Any, in_flight: int) -> None:
     load = replace(LOAD, gpu=GpuOptions(in_flight=in_flight))
-    bound, plain = BoundRunner(tiny_model.path, row, load), OrtRunner(tiny_model.path, CPU, load)
+    own, plain = BoundRunner(tiny_model.path, row, load), OrtRunner(tiny_model.path, CPU, load)
     for seed, bucket in enumerate((8, 1, 4, 2, 2, 8, 1, 8)):
         images = random_images(bucket, seed)
-        found = bound.run(images)
+        found = own.run(images)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, plain.run(images))
 
@@ -153,9 +153,23 @@ def test_an_output_without_a_width_is_refused_at_load(tiny_model: Any) -> None:
         BoundRunner(tiny_model.path, CPU, LOAD)
 
 
+def test_nothing_is_asked_of_a_gpu_while_another_session_records(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[int] = []
+
+    def described(*given: Any, **options: Any) -> str:  # locks a page, where there is a GPU
+        inside.append(bound._GATE._num_together)
+        return "made up"
+
+    monkeypatch.setattr(bound, "_described", described)
+    BoundRunner(tiny_model.path, CPU, LOAD)
+    assert inside == [1]
+
+
 def test_it_says_what_it_does(tiny_model: Any) -> None:
-    assert BoundRunner(tiny_model.path, CPU, LOAD).description.endswith("CPUExecutionProvider, 1 threads")
-    assert BoundRunner(tiny_model.path, RECORDING, LOAD).description.endswith("1 threads, CUDA graphs")
+    assert BoundRunner(tiny_model.path, CPU, LOAD).description.endswith("CPUExecutionProvider, 1 thread")
+    assert BoundRunner(tiny_model.path, RECORDING, LOAD).description.endswith("1 thread, CUDA graphs")
 
 
 def test_host_buffers_are_whole_pages_of_their_own(tmp_path: Path) -> None:

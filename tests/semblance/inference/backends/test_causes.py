@@ -38,10 +38,10 @@ def _plain_machine() -> None:
 WHEEL = "the installed onnxruntime {version} has no {provider} (it has {has})"
 READ = {
     "cuda": "backend 'cuda' cannot run here: this machine has no NVIDIA driver (no libcuda.so.1, no "
-    f"/proc/driver/nvidia), and {WHEEL}; install the driver (https://www.nvidia.com/drivers), or take cpu or openvino; "
+    f"/proc/driver/nvidia), and {WHEEL}; take cpu or openvino, or install the driver (https://www.nvidia.com/drivers); "
     "then pip uninstall -y onnxruntime && pip install 'semblance[gpu]'",
     "tensorrt": "backend 'tensorrt' cannot run here: this machine has no NVIDIA driver (no libcuda.so.1, no "
-    f"/proc/driver/nvidia), and {WHEEL}; install the driver (https://www.nvidia.com/drivers), or take cpu or openvino; "
+    f"/proc/driver/nvidia), and {WHEEL}; take cpu or openvino, or install the driver (https://www.nvidia.com/drivers); "
     "then pip uninstall -y onnxruntime && pip install 'semblance[gpu]' && pip install 'tensorrt-cu13-libs>=10,<11'",
     "directml": "backend 'directml' cannot run here: DmlExecutionProvider exists for Windows only, and this is "
     "Linux; take cpu, openvino, or cuda with an NVIDIA GPU",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,37 @@ def test_the_cpu_row_runs_and_says_what_it_is(tiny_model: Any) -> None:
     assert "CPUExecutionProvider, 2 threads" in runner.description
 
 
+@pytest.mark.parametrize(("threads", "streams"), [(1, 1), (8, 1), (8, 2), (8, 4), (6, 4), (8, 8), (1, 2)])
+def test_callers_and_the_pool_they_share_are_all_threads_and_no_more(threads: int, streams: int) -> None:
+    given = ort.session_options(PROVIDERS["cpu"], LoadOptions(threads=threads, streams=streams), strict=False)
+    num_pooled = given.intra_op_num_threads - 1  # ONNX Runtime counts the caller, of whom there are several
+    assert num_pooled + streams == max(threads, streams)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell a process's threads")
+def test_onnx_runtime_counts_the_caller_among_its_threads(tiny_model: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tiny_model.path)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["4", "4"], done.stderr
+
+
+IN_A_FRESH_PROCESS = """
+import os, sys
+from pathlib import Path
+from semblance.inference.session import Session
+
+Session(Path(sys.argv[1]), backend="cpu", threads=1)  # what is started once
+before = len(os.listdir("/proc/self/task"))
+session = Session(Path(sys.argv[1]), backend="cpu", threads=8, streams=4)
+print(len(os.listdir("/proc/self/task")) - before, session.streams)
+"""
+
+
 def test_auto_says_what_it_chose(tiny_model: Any) -> None:
-    assert "CPUExecutionProvider" in backends.load(tiny_model.path, "auto", LoadOptions(threads=1)).runner.description
+    loaded = backends.load(tiny_model.path, "auto", LoadOptions(threads=1, shape=(8, 8, 1)))
+    assert "CPUExecutionProvider" in loaded.runner.description
 
 
 def test_an_unknown_backend_lists_those_there_are(tiny_model: Any) -> None:
@@ -64,6 +95,20 @@ def test_what_the_runtime_refuses_is_a_backend_error(tiny_model: Any) -> None:
     runner = backends.load(tiny_model.path, "cpu", LoadOptions(threads=1)).runner
     with pytest.raises(BackendError, match="batch of 2"):
         runner.run(np.zeros((2, 9, 8, 1), np.uint8))
+
+
+def test_memory_is_given_back_by_a_graph_that_does_not_say_its_images_size(tiny_model: Any) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model.path)
+    for axis, name in ((1, "H"), (2, "W")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.save(model, tiny_model.path)
+    runner = backends.load(tiny_model.path, "cpu", LoadOptions(threads=1, shape=(8, 8, 1))).runner
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    runner.run(images)
+    runner.release_memory()
+    np.testing.assert_allclose(runner.run(images), tiny_model.embed(images), rtol=1e-5, atol=1e-5)
 
 
 def test_a_damaged_graph_is_a_model_error(tiny_model: Any) -> None:

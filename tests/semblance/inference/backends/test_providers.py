@@ -118,6 +118,13 @@ def test_another_version_of_the_runtime_has_engines_of_its_own(monkeypatch: pyte
     assert tensorrt.engine_folder(LOAD) != folder
 
 
+def test_an_engine_that_was_built_with_tf32_is_none_for_whoever_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    folder = tensorrt.engine_folder(LOAD)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert tensorrt.engine_folder(LOAD) != folder
+
+
 def test_models_share_what_was_measured_of_kernels() -> None:
     assert tensorrt.timing_folder(LOAD) == tensorrt.timing_folder(replace(LOAD, identity="siamese"))
 

@@ -11,9 +11,21 @@ ALL = ["devices", "TF32", "GPU memory"]
 
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])
-@pytest.mark.parametrize("gpu", [GpuOptions(), GpuOptions(tf32=True), GpuOptions(devices=(1,))])
-def test_a_cpu_heeds_none_whatever_their_values(backend: str, gpu: GpuOptions) -> None:
-    assert unheeded(backend, gpu) == ALL
+@pytest.mark.parametrize(
+    ("gpu", "names"),
+    [
+        (GpuOptions(), ["devices"]),  # as --devices 0
+        (GpuOptions(tf32=True), ["TF32"]),
+        (GpuOptions(devices=(1,), memory_limit_bytes=1), ["devices", "GPU memory"]),
+    ],
+)
+def test_a_cpu_heeds_none_and_those_that_were_said_are_named(backend: str, gpu: GpuOptions, names: list[str]) -> None:
+    assert unheeded(backend, gpu) == names
+
+
+def test_how_convolutions_are_chosen_is_for_cuda_alone() -> None:
+    for backend, names in (("cuda", []), ("tensorrt", ["conv_search"]), ("directml", ["conv_search"])):
+        assert unheeded(backend, GpuOptions(conv_search="exhaustive")) == names
 
 
 @pytest.mark.parametrize("backend", ["cuda", "directml", "coreml", "migraphx"])

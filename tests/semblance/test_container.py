@@ -1,4 +1,4 @@
-"""Limits of containers, as cgroups of either version write them."""
+"""Limits of containers, as cgroups of either version write them, and the threads that they are enough for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from semblance.doctor.limits import ContainerLimits, read_limits
+from semblance import container
+from semblance.container import ContainerLimits, available_threads, read_limits, usable_processors
 
 MakeRoot = Callable[[dict[str, str]], Path]
 NONE = ContainerLimits(None, None)
@@ -108,7 +109,38 @@ def test_a_way_that_a_namespace_hides_ends_at_the_mount(make_root: MakeRoot) -> 
     assert read_limits(make_root({**files, "sys/fs/cgroup/memory.max": "4096\n"})) == ContainerLimits(None, 4096)
 
 
+def test_a_mount_whose_name_is_no_text_is_passed_over(make_root: MakeRoot) -> None:
+    root = make_root({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "4096\n"})
+    other = b"30 23 0:27 / /mnt/\xff\xfe rw - ext4 /dev/sda rw\n"
+    (root / "proc/self/mountinfo").write_bytes(other + V2.encode())
+    assert read_limits(root) == ContainerLimits(None, 4096)
+
+
 def test_blanks_in_a_mounts_path(make_root: MakeRoot) -> None:
     mount = "29 23 0:26 / /my\\040groups rw - cgroup2 cgroup2 rw\n"
     root = make_root({"proc/self/mountinfo": mount, "proc/self/cgroup": "0::/\n", "my groups/memory.max": "4096\n"})
     assert read_limits(root) == ContainerLimits(None, 4096)
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads"), [("50000", 1), ("100000", 1), ("150000", 2), ("400000", 4), ("900000", 8), ("max", 8)]
+)
+def test_threads_are_as_many_as_the_containers_time_is_enough_for(
+    make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch, quota: str, threads: int
+) -> None:
+    monkeypatch.setattr(container, "usable_processors", lambda: 8)
+    files = {"proc/self/mountinfo": V2, "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": f"{quota} 100000\n"}
+    assert available_threads(make_root(files)) == threads
+
+
+def test_threads_without_cgroups_are_the_processors(tmp_path: Path) -> None:
+    assert available_threads(tmp_path) == usable_processors() >= 1
+    assert 1 <= available_threads() <= usable_processors()
+
+
+def test_the_containers_files_are_read_once(make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search asks how many threads there are."""
+    root = make_root({"proc/self/mountinfo": V2, "proc/self/cgroup": "0::/\n"})
+    before = available_threads(root)
+    monkeypatch.setattr(container, "read_limits", None)
+    assert available_threads(root) == before
