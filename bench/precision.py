@@ -5,8 +5,9 @@
 
 In: the files of one model, the fp32 one first. Out: for each file and backend the precision at 1 and 10 over real
 labelled images (Fashion-MNIST's test images or Caltech101, as for the export's own gate), how many of the ten nearest
-are those of fp32, how far the vectors turned, and images/s. The contenders live in processes of their own and take
-turns, so that whatever else the machine does meets all of them. The last line on stdout is one JSON document.
+are those of fp32, how far the vectors turned, and images/s; and a warning where the images tell little. The contenders
+live in processes of their own and take turns, so that whatever else the machine does meets all of them. The last line
+on stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line
 from bench.vs_tensorflow import Asked, of_files, race, started
 from export.gate import Judge
-from export.labelled import Labelled, open_domain
+from export.labelled import FEWEST, Labelled, open_domain
 from semblance.card import read_card
 from semblance.errors import InputError
 from semblance.inference.backends import names
@@ -66,7 +67,7 @@ def measure(files: list[Path], asked: Asked, *, source: str | None, num_gate: in
         )
     with started(contenders) as connections:
         for batch in asked.batches:
-            given = np.concatenate([images.images] * -(-batch // len(images.images)))[:batch]
+            given = images.images[np.arange(batch) % len(images.images)]
             seconds = race(connections, given, budget_s=asked.budget_s)["seconds"]
             for row in rows:
                 row["images_per_sec"][str(batch)] = batch / float(np.median(seconds[row["name"]]))
@@ -75,7 +76,8 @@ def measure(files: list[Path], asked: Asked, *, source: str | None, num_gate: in
 
 def show(rows: list[dict[str, Any]], batches: list[int]) -> None:
     """The table for people."""
-    table = Table(title=f"{rows[0]['images']}, each a query among the others")
+    title = f"{rows[0]['images']}, each a query among the others; P@10 by chance {rows[0]['chance']:.4f}"
+    table = Table(title=title)
     table.add_column("backend, precision")
     for heading in ("P@1", "P@10", "lost", "overlap@10", "cosine", "least", "MB"):
         table.add_column(heading, justify="right")
@@ -90,7 +92,10 @@ def show(rows: list[dict[str, Any]], batches: list[int]) -> None:
                       f"{row['bytes'] / 1e6:.2f}",
                       *(f"{rate:,.0f} ({rate / first:.2f}x)" for rate, first in zip(rates, firsts, strict=True)),
                       )  # fmt: skip
-    Console(width=130).print(table)
+    console = Console(width=130)
+    console.print(table)
+    for warning in dict.fromkeys(row["warning"] for row in rows if row["warning"]):
+        console.print(f"warning: {warning}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -106,6 +111,8 @@ def main() -> None:
     given = parser.parse_args()
     if min(*given.batches, given.threads, 1) < 1:
         parser.error("--batches and --threads must be at least 1")
+    if given.gate_images is not None and given.gate_images < FEWEST:
+        parser.error(f"--gate-images must be at least {FEWEST}")
     described = machine("onnxruntime", "openvino", "numpy")
     with mistakes_in_one_line():
         files = [find_model(each) for each in given.models]

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,7 +36,7 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line
 from bench.operations import operations_of
 from semblance.card import read_card
-from semblance.errors import InputError
+from semblance.errors import BackendError, InputError
 from semblance.inference.backends import names as backend_names
 from semblance.inference.backends.providers import PROVIDERS
 
@@ -148,7 +148,10 @@ def _found(model: str, alpha: float | None) -> Any:
 
 @contextmanager
 def started(contenders: list[Contender]) -> Iterator[dict[str, Connection]]:
-    """A process for each contender, ready to be asked; they end with the block."""
+    """A process for each contender, ready to be asked; they end with the block.
+
+    Raises BackendError where one ends before it is ready: why, it has said on stderr itself.
+    """
     context = multiprocessing.get_context("spawn")
     connections, processes = {}, []
     for contender in contenders:
@@ -159,12 +162,15 @@ def started(contenders: list[Contender]) -> Iterator[dict[str, Connection]]:
         connections[contender.name] = ours
         processes.append(process)
     try:
-        for connection in connections.values():
-            connection.recv()
+        for name, connection in connections.items():
+            try:
+                connection.recv()
+            except EOFError as error:
+                raise BackendError(f"the process of {name!r} could not start; what it said is above") from error
         yield connections
     finally:
         for connection, process in zip(connections.values(), processes, strict=True):
-            if process.is_alive():
+            with suppress(OSError):  # it has ended already
                 connection.send(None)
             process.join(timeout=10)
 
@@ -232,21 +238,29 @@ def measure(model: str, asked: Asked) -> list[dict[str, Any]]:
 
 
 def of_files(files: list[Path], asked: Asked) -> list[Contender]:
-    """A contender for each file on each backend that computes in its precision. Raises InputError where there is none.
+    """A contender for each file on each backend that computes in its precision.
 
-    fp16 is none of a CPU's: ONNX Runtime computes it as fp32, after turning it over.
+    fp16 is none of a CPU's: ONNX Runtime computes it as fp32, after turning it over, and OpenVINO as fp32 too, which
+    the contender's name says. Raises InputError for a file that no backend takes, and for two files of one precision.
     """
-    found = []
+    found: list[Contender] = []
     for file in files:
         precision = read_card(file).precision
-        found += [
-            Contender(f"{backend} {precision}", asked.threads, file=file, backend=backend, max_batch=max(asked.batches))
+        of_file = [
+            Contender(
+                f"{backend} {precision}" + (" as fp32" if precision == "fp16" and backend == "openvino" else ""),
+                asked.threads, file=file, backend=backend, max_batch=max(asked.batches),
+            )
             for backend in asked.backends
             if (precision in PROVIDERS[backend].precisions if backend in PROVIDERS else True)
             and not (backend == "cpu" and precision == "fp16")
-        ]
-    if not found:
-        raise InputError("none of --files is of a precision that one of --backends computes in")
+        ]  # fmt: skip
+        if not of_file:
+            backends = ", ".join(asked.backends)
+            raise InputError(f"{file} is {precision}, which none of the backends {backends} computes in; leave it out")
+        if {each.name for each in of_file} & {each.name for each in found}:
+            raise InputError(f"{file} is {precision}, and so is another file; give one of each precision")
+        found += of_file
     return found
 
 

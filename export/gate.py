@@ -2,7 +2,8 @@
 
 In: the embeddings of the same images by both, and labels. Out: the figures, and whether the variant may be shipped.
 Judged is what a user would notice, the share of neighbours of the same class; how many neighbours are the very same and
-how far the vectors turned are measured and told beside it, since neighbours change before classes do.
+how far the vectors turned are measured and told beside it, since neighbours change before classes do. A gate is only as
+good as its images: where fp32 itself finds hardly more than chance would, or where they are few, it says so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from semblance.errors import InputError, SemblanceError
 from semblance.gallery.exact import search_exact
 
 MOST_LOST = 0.005  # of precision at 10
+_FLOATS_AT_ONCE = 1 << 24  # in float64: 100,000 dimensions of thousands of images would be gigabytes more
+_LEAST_FOUND = 10 * MOST_LOST  # beyond chance: else what may be lost is more than a tenth of what there is to lose
 
 Vectors = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Labels = NDArray[np.str_]
 
 
@@ -35,10 +39,12 @@ class Gate:
     images: str  # which images
     num_images: int
     backend: str  # what computed the variant
+    chance: float  # P@10 of neighbours drawn by lot: the mean share of the query's class among the others
     p_at_1_fp32: float  # share of nearest neighbours of the query's class
     p_at_1: float
     p_at_10_fp32: float  # the same of the ten nearest
     p_at_10: float
+    lost_error: float  # the standard error over images of what was lost of P@10
     overlap_at_10: float  # mean share of the ten nearest that are the same images
     mean_cosine: float
     min_cosine: float
@@ -53,10 +59,27 @@ class Gate:
         """Whether it lost no more than may be lost."""
         return self.lost_p_at_10 <= MOST_LOST
 
+    @property
+    def warning(self) -> str:
+        """Why passing says little; "" where it says what it should."""
+        found = max(0.0, self.p_at_10_fp32 - self.chance)
+        if found < _LEAST_FOUND:
+            return (
+                f"fp32's own P@10, {self.p_at_10_fp32:.4f}, is hardly above chance, {self.chance:.4f}: noise in place "
+                f"of the embeddings would lose {found:.4f}, so that passing proves little"
+            )
+        if 2 * self.lost_error > MOST_LOST:
+            return (
+                f"{self.num_images:,} images are too few to tell a loss of {MOST_LOST:g} from none: the standard error "
+                f"is {self.lost_error:.4f}"
+            )
+        return ""
+
     def as_card(self, *, forced: bool) -> dict[str, float | int | str | bool]:
         """The figures as the model card carries them; `forced`: written although it did not pass."""
         figures: dict[str, float | int | str | bool] = {name: getattr(self, name) for name in self.__slots__}
-        return {**figures, "lost_p_at_10": self.lost_p_at_10, "passed": self.passed, "forced": forced}
+        figures |= {"lost_p_at_10": self.lost_p_at_10, "passed": self.passed, "warning": self.warning}
+        return {**figures, "forced": forced}
 
 
 class Judge:
@@ -72,7 +95,8 @@ class Judge:
             raise GateError("the fp32 file gives embeddings that are not finite; export the model again")
         self._reference, self._labels, self._metric, self._images = reference, labels, metric, images
         self._neighbours, self._precision = self._found(reference)
-        if self._precision[K] == 0:
+        self._chance = chance_of(labels)
+        if not self._precision[K].any():
             raise InputError(
                 f"{images}: no image has one of its class among its {K} nearest; give several of each class"
             )
@@ -88,29 +112,44 @@ class Judge:
             raise GateError("the variant gives embeddings that are not finite: numbers overflow in this precision")
         neighbours, precision = self._found(variant)
         cosine = cosines(variant, self._reference)  # [N]
+        lost = self._precision[K] - precision[K]  # [N]
         return Gate(
             images=self._images,
             num_images=len(variant),
             backend=backend,
-            p_at_1_fp32=self._precision[1],
-            p_at_1=precision[1],
-            p_at_10_fp32=self._precision[K],
-            p_at_10=precision[K],
+            chance=self._chance,
+            p_at_1_fp32=float(self._precision[1].mean()),
+            p_at_1=float(precision[1].mean()),
+            p_at_10_fp32=float(self._precision[K].mean()),
+            p_at_10=float(precision[K].mean()),
+            lost_error=float(lost.std() / np.sqrt(len(lost))),
             overlap_at_10=float(metrics.neighbour_overlap(neighbours, self._neighbours).mean()),
             mean_cosine=float(cosine.mean()),
             min_cosine=float(cosine.min()),
         )
 
-    def _found(self, vectors: Vectors) -> tuple[NDArray[np.int64], dict[int, float]]:
-        """The rows of each image's ten nearest others [N, 10], and precision at 1 and 10."""
+    def _found(self, vectors: Vectors) -> tuple[NDArray[np.int64], dict[int, Doubles]]:
+        """The rows of each image's ten nearest others [N, 10], and each image's precision at 1 and 10 [N]."""
         own = np.arange(len(vectors))
         rows, _ = search_exact(vectors, vectors, k=K, metric=self._metric, exclude=own)
         relevant = metrics.relevance(self._labels[rows], self._labels)
-        return rows, {k: float(metrics.precision_at_k(relevant, k).mean()) for k in (1, K)}
+        return rows, {k: metrics.precision_at_k(relevant, k) for k in (1, K)}
 
 
-def cosines(ours: Vectors, theirs: Vectors) -> NDArray[np.float64]:
+def chance_of(labels: Labels) -> float:
+    """The share of an image's own class among all others, on average over `labels` [N], N >= 2."""
+    _, counts = np.unique(labels, return_counts=True)
+    return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))
+
+
+def cosines(ours: Vectors, theirs: Vectors) -> Doubles:
     """The cosine of each row of [N, D] with the same row of the other, float64 [N]; of two zero vectors 1."""
+    at_once = max(1, _FLOATS_AT_ONCE // max(1, ours.shape[1]))
+    parts = [slice(start, start + at_once) for start in range(0, len(ours), at_once)]
+    return np.concatenate([np.empty(0), *(_cosines(ours[part], theirs[part]) for part in parts)])
+
+
+def _cosines(ours: Vectors, theirs: Vectors) -> Doubles:
     first, second = ours.astype(np.float64), theirs.astype(np.float64)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)  # [N]
     cosine = np.divide(np.einsum("nd,nd->n", first, second), lengths, out=np.zeros(len(first)), where=lengths > 0)

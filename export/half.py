@@ -139,7 +139,7 @@ class _Writer:
         if constant is not None and constant.dtype == np.float32:
             self._halves[f"{name}.half"] = _as_halves(name, constant)
             return f"{name}.half"
-        if not name or constant is not None or name in self._is_half:
+        if not name or self._editor.dtype(name) != TensorProto.FLOAT or name in self._is_half:
             return name
         return self._cast(name, f"{name}.half", TensorProto.FLOAT16)
 

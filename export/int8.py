@@ -8,7 +8,7 @@ the layers that suffer most are left in float, twice as many each time, and then
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +56,9 @@ def to_int8(model: onnx.ModelProto, calibration: Images, judge: Callable[[onnx.M
         method: {name: measure(spread.histogram) for name, spread in spreads.items()}
         for method, measure in METHODS.items()
     }
-    method = _likest(model, {name: quantized(ranges) for name, ranges in candidates.items()}, calibration)
+    method = _likest(model, ((name, quantized(ranges)) for name, ranges in candidates.items()), calibration)
     ranges = candidates[method]
-    made = {0: quantized(ranges)}
-    gates = {0: judge(made[0])}
+    gates = {0: judge(quantized(ranges))}
     ranked: list[str] = []
     if not gates[0].passed:
         few = calibration[:: max(1, len(calibration) // _NUM_RANKED)]
@@ -68,15 +67,14 @@ def to_int8(model: onnx.ModelProto, calibration: Images, judge: Callable[[onnx.M
 
     def passes(count: int) -> bool:
         if count not in gates:
-            made[count] = quantized(ranges, tuple(ranked[:count]))
-            gates[count] = judge(made[count])
+            gates[count] = judge(quantized(ranges, tuple(ranked[:count])))
             _log.info("%d layers in float: P@10 lost %.4f", count, gates[count].lost_p_at_10)
         return gates[count].passed
 
     count = fewest(passes, len(ranked))
     order = list(scales)
     return Quantized(
-        model=made[count],
+        model=quantized(ranges, tuple(ranked[:count])),  # once more, instead of all that were tried kept in memory
         gate=gates[count],
         method=method,
         num_calibration_images=len(calibration),
@@ -109,9 +107,9 @@ def embed(model: onnx.ModelProto, images: Images) -> Vectors:
     return np.concatenate([session.run(["embedding"], {"image": batch})[0] for batch in in_batches(images, _BATCH)])
 
 
-def _likest(model: onnx.ModelProto, variants: Mapping[str, onnx.ModelProto], images: Images) -> str:
+def _likest(model: onnx.ModelProto, variants: Iterable[tuple[str, onnx.ModelProto]], images: Images) -> str:
     """The name of the variant whose embeddings have the highest mean cosine to the model's, of equal ones the first."""
     reference = embed(model, images)
-    likeness = {name: float(cosines(embed(variant, images), reference).mean()) for name, variant in variants.items()}
+    likeness = {name: float(cosines(embed(variant, images), reference).mean()) for name, variant in variants}
     _log.info("mean cosine to fp32: %s", {name: round(value, 5) for name, value in likeness.items()})
     return max(likeness, key=lambda name: likeness[name])

@@ -27,7 +27,7 @@ _SMALL_INPUT = 64 * 64 * 3
 _NUM_SMALL, _NUM_LARGE = 1024, 128  # images to calibrate on; a photograph has many more places that count
 _MOST_LARGE = 5000  # of photographs to judge on: 750 MB at 224 x 224
 _MOST_SMALL = 10_000
-_FEWEST = 22  # below, ten neighbours are nearly everything there is
+FEWEST = 22  # below, ten neighbours are nearly everything there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ def _garments(split: str) -> Source:
 
 def _split(card: ModelCard, source: Source, described: str, num_calibration: int, num_gate: int) -> Domain:
     """An even sample of one source to calibrate on, at most a quarter of it, and of the rest to judge on."""
-    labels = _labels(source)
-    calibration = _spread(labels, min(num_calibration, len(labels) // 4))
+    labels = np.asarray(_labels(source))
+    calibration = _spread_by_label(labels, min(num_calibration, len(labels) // 4))
     rest = np.setdiff1d(np.arange(len(labels)), calibration)
-    gate = rest[_spread(rest, num_gate)]
+    gate = rest[_spread_by_label(labels[rest], num_gate)]
     return Domain(_read(card, source, calibration, described), _read(card, source, gate, described))
 
 
@@ -93,9 +93,9 @@ def _labels(source: Source) -> list[str]:
         if item.label is None:
             raise InputError(f"{source.name}: {item.uri} has no label; precision is measured by labels, give them all")
         labels.append(item.label)
-    if len(labels) < _FEWEST or len(set(labels)) < 2:
+    if len(labels) < FEWEST or len(set(labels)) < 2:
         raise InputError(
-            f"{source.name}: {len(labels)} pictures of {len(set(labels))} labels; at least {_FEWEST} of two labels are "
+            f"{source.name}: {len(labels)} pictures of {len(set(labels))} labels; at least {FEWEST} of two labels are "
             "needed, and hundreds are sensible"
         )
     return labels
@@ -104,6 +104,12 @@ def _labels(source: Source) -> list[str]:
 def _spread(items: NDArray[np.intp] | list[str], count: int) -> NDArray[np.intp]:
     """Places of `count` of the items, evenly spread, so that sorted classes all take part; all if there are fewer."""
     return np.linspace(0, len(items), min(count, len(items)), endpoint=False).astype(np.intp)
+
+
+def _spread_by_label(labels: NDArray[np.str_], count: int) -> NDArray[np.intp]:
+    """Such places after sorting by label, ascending: where labels take turns, every n-th item may have the same."""
+    order = np.argsort(labels, kind="stable")
+    return np.sort(order[_spread(order, count)])
 
 
 def _read(card: ModelCard, source: Source, places: NDArray[np.intp], described: str) -> Labelled:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from export.editor import Editor, attribute
 
@@ -112,7 +113,9 @@ def _is_weighted(editor: Editor, node: onnx.NodeProto) -> bool:
 
 
 def _is_join(editor: Editor, node: onnx.NodeProto) -> bool:
-    return node.op_type in _JOINS and len(node.input) > 1 and all(editor.constant(name) is None for name in node.input)
+    """A sum or concatenation of computed values; the sizes of a shape, which are integers, are none."""
+    is_of_values = len(node.input) > 1 and all(editor.constant(name) is None for name in node.input)
+    return node.op_type in _JOINS and is_of_values and editor.dtype(node.output[0]) == TensorProto.FLOAT
 
 
 def _is_activation(editor: Editor, node: onnx.NodeProto) -> bool:

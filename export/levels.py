@@ -45,8 +45,8 @@ def stored_levels(editor: Editor, layers: Sequence[Layer], ranges: Mapping[str, 
             wanted.add(node.input[0])
     by_output = {layer.output: layer for layer in layers}
     stored: dict[str, Levels] = {}
-    for node in editor.nodes:
-        name = node.output[0]
+    made_by = [(name, node) for node in editor.nodes for name in node.output]
+    for name, node in made_by:
         if name in by_output:
             # a dense layer can give float at no cost; a convolution that did would be computed in float as a whole
             if name in wanted or by_output[name].node.op_type not in ("Gemm", "MatMul"):

@@ -33,6 +33,9 @@ from export.levels import Levels, stored_levels
 from export.ranges import Range
 from export.rounding import mean_shift, room_for_bias, to_levels, weight_scales
 
+# Which ONNX Runtime would quantise itself, also those that are no layer here
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -104,12 +107,14 @@ class _Writer:
             self._write_layer(self._layers[id(node)])
         elif id(node) not in self._activations:  # written with its layer
             name = node.output[0]
-            if node.op_type in CARRIERS and name in self._stored and node.input[0] in self._stored:
+            is_carried = node.op_type in CARRIERS and name in self._stored and node.input[0] in self._stored
+            if is_carried:
                 self._is_made_of_levels.add(name)
-                self._nodes.append(altered(node, output=self._before(name)))
-            else:
-                self._nodes.append(altered(node, self._float_inputs(node), self._before(name)))
-            self._store(name)
+            written = altered(node, node.input if is_carried else self._float_inputs(node))
+            written.output[:] = [self._before(each) for each in node.output]
+            self._nodes.append(written)
+            for each in node.output:
+                self._store(each)
 
     def model(self, original: onnx.ModelProto) -> onnx.ModelProto:
         """All that was written, without what nothing reads any more."""
@@ -198,11 +203,12 @@ class _Writer:
             elif name not in self._is_made_of_levels:
                 names.append(f"{name}.float")
             else:
-                names.append(self._guarded(node, name) if id(node) in self._in_float else name)
+                is_guarded = id(node) in self._in_float or node.op_type in _PRODUCTS
+                names.append(self._guarded(node, name) if is_guarded else name)
         return names
 
     def _guarded(self, node: onnx.NodeProto, name: str) -> str:
-        """A stored value through a Clip that changes nothing, for a layer that is to stay in float.
+        """A stored value through a Clip that changes nothing, for a layer or a product that is to stay in float.
 
         Between a DequantizeLinear and a QuantizeLinear ONNX Runtime (its WeightBiasQuantization) quantises a layer's
         weights itself, with one scale for all of them: measured on the first depthwise layer of MobileNet, the cosine

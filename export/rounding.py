@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 MOST = 127  # -128 is left out: the levels are the same on both sides of zero
 _BIAS_MOST = 2.0**30  # half of what int32 holds, so that the products still fit on top
+_SMALLEST = 1e-20  # weight that is told from zero; far above, a scale is still exact, times another one too
 
 _SMALLEST_SHARE = 0.7  # of the largest weight that a scale may end at
 _STEPS = 16
@@ -27,7 +28,7 @@ def weight_scales(rows: Floats) -> Floats:
     """The width of a level for each output's weights, [O] from [O, K]: that of the least mean square error.
 
     A wide range makes levels coarse for all weights of an output, for the sake of its largest one. An output whose
-    weights are all zero has scale 1.
+    weights are all zero has a scale next to nothing, since its bias is told in units of it.
     """
     at_once = max(1, _CACHED // max(1, rows.shape[1]))
     parts = [_best_scales(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
@@ -36,7 +37,7 @@ def weight_scales(rows: Floats) -> Floats:
 
 def _best_scales(rows: Floats) -> Floats:
     largest = np.abs(rows).max(axis=1, initial=0)  # [o]
-    widest = np.where(largest > 0, largest / np.float32(MOST), np.float32(1))
+    widest = np.maximum(largest, np.float32(_SMALLEST)) / np.float32(MOST)
     best, best_error = widest, np.full(len(rows), np.inf, np.float32)
     for share in np.linspace(1.0, _SMALLEST_SHARE, _STEPS, dtype=np.float32):
         scale = widest * share

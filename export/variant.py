@@ -82,6 +82,8 @@ def export_variant(
     card = read_card(source)
     if card.precision != "fp32":
         raise InputError(f"{source} is {card.precision} already; give the fp32 file that it was made from")
+    if out.resolve() == source.resolve():
+        raise InputError(f"{out} is the fp32 file itself, which its variants are held against; give another place")
     if precision == "bf16":
         require_bf16()
     require_writable(out)
@@ -95,7 +97,7 @@ def export_variant(
         times_faster = relative_speed(variant.run, _by_onnxruntime(model), batch)
     gate = variant.gate
     figures = {**gate.as_card(forced=force and not gate.passed), **variant.details}
-    card = dataclasses.replace(card, precision=precision, gate=figures)
+    card = dataclasses.replace(card, precision=precision, parity=_inherited(card), gate=figures)
     made = with_card(variant.model, card)
     check(made)
     is_written = gate.passed or force
@@ -124,6 +126,11 @@ def require_bf16() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def _inherited(card: ModelCard) -> Figures:
+    """The parity of the fp32 file, which says of itself that it is not the variant's own."""
+    return {**card.parity, "precision": "fp32"} if card.parity else {}
 
 
 def _fp16(model: onnx.ModelProto, card: ModelCard, domain: Domain, judge: Judge, folder: Path) -> _Variant:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from bench.vs_tensorflow import PRODUCT
+from bench.vs_tensorflow import PRODUCT, Asked, Contender, of_files, started
+from semblance.errors import BackendError, InputError
+from tests.conftest import make_tiny_model
 
 CONTENDERS = ["tensorflow, 1 inter-op", "tensorflow, 2 inter-op", "cpu fp32", "openvino fp32"]
 
@@ -86,3 +88,28 @@ def test_an_unknown_model_is_one_line_before_anything_is_measured() -> None:
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: unknown ")
     assert "'nosuch'" in line
+
+
+def test_each_file_runs_on_the_backends_that_compute_in_its_precision(tmp_path: Path) -> None:
+    files = [make_tiny_model(tmp_path / f"m.{each}.onnx", precision=each).path for each in ("fp32", "fp16", "int8")]
+    asked = Asked(None, None, [1, 4], 2, 0, files, ["cpu", "openvino"], False)
+    names = [each.name for each in of_files(files, asked)]
+    assert names == ["cpu fp32", "openvino fp32", "openvino fp16 as fp32", "cpu int8", "openvino int8"]
+
+
+def test_no_file_is_left_out_in_silence(tmp_path: Path) -> None:
+    fp32, fp16, one, two = (
+        make_tiny_model(tmp_path / f"{number}.onnx", precision=each).path
+        for number, each in enumerate(("fp32", "fp16", "int8", "int8"))
+    )
+    asked = Asked(None, None, [1], 2, 0, [], ["cpu"], False)
+    with pytest.raises(InputError, match=r"1\.onnx is fp16, which none of the backends cpu computes in"):
+        of_files([fp32, fp16], asked)
+    with pytest.raises(InputError, match=r"3\.onnx is int8, and so is another file"):
+        of_files([fp32, one, two], asked)
+
+
+def test_a_contender_that_cannot_start_is_an_error_that_names_it(tmp_path: Path) -> None:
+    missing = Contender("cpu int8", 1, file=tmp_path / "nothing.onnx")
+    with pytest.raises(BackendError, match="process of 'cpu int8' could not start"), started([missing]):
+        pass

@@ -38,5 +38,10 @@ def test_a_value_that_is_not_finite_is_named(mobile, pictures):
         calibrate(mobile, ["a1", "y2"], pictures)
 
 
+def test_threads_do_not_spin_on_after_a_run(mobile):
+    options = open_session(mobile).get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
 def test_no_images_count_nothing(mobile, pictures):
     assert calibrate(mobile, ["a1"], pictures[:0])["a1"].histogram.num_values == 0

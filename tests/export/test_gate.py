@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,10 @@ def test_figures_are_those_of_plain_loops(metric):
     assert gate.mean_cosine == pytest.approx(np.mean(cosine))
     assert gate.min_cosine == pytest.approx(np.min(cosine))
     assert (gate.images, gate.num_images, gate.backend) == ("clusters", 120, "numpy")
+    others = [np.mean(np.delete(labels, row) == label) for row, label in enumerate(labels)]
+    assert gate.chance == pytest.approx(np.mean(others))
+    lost = (labels[theirs] == labels[:, None]).mean(axis=1) - (labels[ours] == labels[:, None]).mean(axis=1)  # [N]
+    assert gate.lost_error == pytest.approx(np.std(lost) / np.sqrt(120))
 
 
 def test_equal_vectors_pass_and_noise_does_not():
@@ -52,12 +58,44 @@ def test_equal_vectors_pass_and_noise_does_not():
     assert not judge.measure(np.zeros_like(reference), backend="").passed
 
 
+def _gate(**figures) -> Gate:
+    return Gate(**{
+        "images": "", "num_images": 1000, "backend": "", "chance": 0.1, "p_at_1_fp32": 0.9, "p_at_1": 0.1,
+        "p_at_10_fp32": 0.8, "p_at_10": 0.8, "lost_error": 0.001, "overlap_at_10": 0, "mean_cosine": 0, "min_cosine": 0,
+    } | figures)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figures", "warned"),
+    [
+        ({}, ""),
+        ({"chance": 0.74}, ""),
+        ({"chance": 0.76}, "noise .* would lose 0.0400"),
+        ({"chance": 0.9}, "noise .* would lose 0.0000"),
+        ({"lost_error": 0.0024}, ""),
+        ({"lost_error": 0.003}, "1,000 images are too few"),
+    ],
+)
+def test_where_passing_says_little_it_passes_and_says_so(figures, warned):
+    gate = _gate(**figures)
+    assert gate.passed
+    assert re.search(warned, gate.warning) if warned else gate.warning == ""
+    card = gate.as_card(forced=False)
+    assert (card["chance"], card["warning"]) == (gate.chance, gate.warning)
+
+
+def test_noise_that_passes_is_warned_of():
+    """Embeddings that know nothing of the labels lose nothing when they are replaced by others that do not."""
+    labels = (np.arange(400) % 4).astype(str)
+    first, second = rng.normal(size=(2, 400, 8)).astype(np.float32)
+    gate = Judge(first, labels, metric="cos", images="").measure(second, backend="")
+    assert gate.lost_p_at_10 < 0.05
+    assert "hardly above chance" in gate.warning
+
+
 @pytest.mark.parametrize(("lost", "passed"), [(-0.1, True), (0.0049, True), (0.0051, False), (0.5, False)])
 def test_what_may_be_lost(lost, passed):
-    gate = Gate(
-        images="", num_images=1, backend="", p_at_1_fp32=0.9, p_at_1=0.1, p_at_10_fp32=0.8, p_at_10=0.8 - lost,
-        overlap_at_10=0, mean_cosine=0, min_cosine=0,
-    )  # fmt: skip
+    gate = _gate(p_at_10=0.8 - lost)
     assert MOST_LOST == 0.005
     assert gate.passed is passed
     card = gate.as_card(forced=not passed)
@@ -78,6 +116,15 @@ def test_what_cannot_be_judged():
         judge.measure(reference * np.inf, backend="")
     with pytest.raises(GateError, match=r"\[120, 4\].*\[120, 8\]"):
         judge.measure(reference[:, :4], backend="")
+
+
+def test_cosines_in_parts_are_the_same(monkeypatch):
+    first, second = rng.normal(size=(2, 10, 4)).astype(np.float32)
+    whole = cosines(first, second)
+    monkeypatch.setattr("export.gate._FLOATS_AT_ONCE", 12)
+    np.testing.assert_array_equal(cosines(first, second), whole)
+    assert len(whole) == 10
+    assert len(cosines(first[:0], second[:0])) == 0
 
 
 def test_cosines_of_zero_vectors():

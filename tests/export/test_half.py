@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration import open_session
 from export.graph import check
-from export.half import embed_rounded, nodes_in_half, rounded, to_half
+from export.half import embed_rounded, nodes_in_half, to_half
 from semblance.errors import ModelError
 
 
@@ -68,14 +68,32 @@ def test_values_between_layers_are_rounded(build):
     assert embed_rounded(half, images).ravel().tolist() == [2048, 2048]
 
 
+def _plain(residual: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    """The network of that fixture in numpy: sums in float32, each value rounded to half where it is stored."""
+    constants = {each.name: numpy_helper.to_array(each) for each in residual.graph.initializer}
+
+    def half(values: np.ndarray) -> np.ndarray:
+        return values.astype(np.float16).astype(np.float32)
+
+    def convolved(values: np.ndarray, number: int) -> np.ndarray:
+        padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        sums = np.einsum("nchwij,ocij->nohw", windows, half(constants[f"w{number}"]), optimize=True)
+        return half(sums + half(constants[f"b{number}"]).reshape(1, -1, 1, 1))
+
+    first = np.maximum(convolved(images.transpose(0, 3, 1, 2).astype(np.float32), 1), 0)  # bytes are halves already
+    pooled = first.reshape(len(images), 8, 8, 2, 8, 2).max(axis=(3, 5))
+    block = np.maximum(half(convolved(pooled, 2) + pooled), 0)
+    dense = half(block.reshape(len(images), -1) @ half(constants["w3"]) + half(constants["b3"]))
+    return half(np.maximum(dense, 0) @ half(constants["w4"]).T + half(constants["b4"]))
+
+
 def test_roundings_are_those_of_a_plain_computation(residual, pictures):
-    """Layer by layer in numpy, sums in float32, each value rounded to half where it is stored."""
-    half = to_half(residual)
-    unoptimized = open_session(rounded(half), optimize=False)
-    expected = unoptimized.run(["embedding"], {"image": pictures})[0]
-    given = embed_rounded(half, pictures)
-    np.testing.assert_allclose(given, expected, atol=2e-3)  # sums in another order round to a neighbour now and then
-    assert not np.array_equal(given, _embed(residual, pictures))
+    """Sums in another order round to a neighbour now and then; a rounding left out would show in every value."""
+    given = embed_rounded(to_half(residual), pictures)
+    expected = _plain(residual, pictures)
+    assert (given == expected).mean() > 0.95
+    np.testing.assert_allclose(given, expected, atol=2e-3)
     np.testing.assert_array_equal(given, given.astype(np.float16))  # the last layer's values are halves
 
 
@@ -99,6 +117,23 @@ def test_an_overflow_that_an_activation_hides_is_found(mobile, pictures):
 def test_a_weight_beyond_halves_is_refused_not_cut(build):
     with pytest.raises(ModelError, match=r"w has 70,000"):
         to_half(_sum_model(build, [[70_000], [0]]))
+
+
+def test_a_shape_that_is_computed_stays_in_integers(build, pictures):
+    make = helper.make_node
+    nodes = [
+        make("Cast", ["image"], ["c"], "cast", to=TensorProto.FLOAT),
+        make("Conv", ["c", "w"], ["y"], "conv"),
+        make("Shape", ["y"], ["batch"], "shape", start=0, end=1),
+        make("Concat", ["batch", "rest"], ["shape"], "concat", axis=0),
+        make("Reshape", ["y", "shape"], ["embedding"], "reshape"),
+    ]
+    constants = {"w": np.full((1, 16, 16, 3), 2**-12, np.float32), "rest": np.asarray([1])}
+    model = build(nodes, constants, image=(16, 16, 3), embedding=(1,), dtype=TensorProto.UINT8)
+    half = to_half(model)
+    check(half)
+    assert nodes_in_half(half) == ["conv", "reshape"]
+    np.testing.assert_allclose(embed_rounded(half, pictures), _embed(model, pictures), rtol=1e-3)
 
 
 def test_the_same_twice(mobile):

@@ -30,8 +30,8 @@ def test_fewest_is_what_trying_each_finds_in_few_trials(most):
 
 def _gate(lost: float) -> Gate:
     return Gate(
-        images="", num_images=1, backend="", p_at_1_fp32=1, p_at_1=1, p_at_10_fp32=1, p_at_10=1 - lost,
-        overlap_at_10=1, mean_cosine=1, min_cosine=1,
+        images="", num_images=1, backend="", chance=0, p_at_1_fp32=1, p_at_1=1, p_at_10_fp32=1, p_at_10=1 - lost,
+        lost_error=0, overlap_at_10=1, mean_cosine=1, min_cosine=1,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -41,6 +42,20 @@ def test_labels_stay_with_their_pictures(card, picture_folder):
     means = gate.images.mean(axis=(1, 2))  # [N, 3]
     for label in np.unique(gate.labels):
         assert means[gate.labels == label].std(axis=0).max() < means.std(axis=0).max() / 2
+
+
+def test_labels_that_take_turns_all_take_part(card, picture_folder, tmp_path):
+    """Every fourth picture would be of one class only, and the rest would have none of it."""
+    pictures = sorted(picture_folder.glob("*/*.png"), key=lambda path: path.name)
+    with tarfile.open(tmp_path / "turns.tar", "w") as tar:
+        for path in pictures:
+            tar.add(path, f"{path.parent.name}/{path.name}")
+    domain = open_domain(card, str(tmp_path / "turns.tar"), num_gate=50)
+    for each, num in ((domain.calibration, 50), (domain.gate, 50)):
+        _, counts = np.unique(each.labels, return_counts=True)
+        assert len(counts) == 4
+        assert counts.sum() == num
+        assert counts.max() - counts.min() <= 1
 
 
 def test_fewer_to_judge_on_are_spread_over_all(card, picture_folder):

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.calibration import calibrate, open_session, with_outputs
+from export.calibration import calibrate, open_session
 from export.graph import check
 from export.quantize import layer_scales, quantize, values_to_calibrate
 from export.ranges import mse_range
@@ -82,11 +82,9 @@ def test_sums_pools_and_dense_layers_are_fused_too(residual, pictures, tmp_path)
 def test_the_accumulators_are_those_of_integers(mobile, pictures):
     """A pointwise layer by hand: 32-bit sums of products of levels, then one rounding to the next layer's levels."""
     quantized = _quantized(mobile, pictures)
-    session = open_session(quantized)  # the sums are inside: seen are the levels before and behind
-    names = ["a2.levels", "a3.levels"]
-    outputs = with_outputs(quantized, [])
-    outputs.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in names)
-    before, behind = open_session(outputs).run(names, {"image": pictures})
+    names = ["a2.levels", "a3.levels"]  # the sums are inside: seen are the levels before and behind
+    quantized.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in names)
+    before, behind = open_session(quantized).run(names, {"image": pictures})
     constants = _constants(quantized)
     weights = constants["conv_3.weights.levels"][:, :, 0, 0].astype(np.int32)  # [24, 8]
     values = before.astype(np.int32) - constants["a2.zero"].astype(np.int32)  # [N, 8, 8, 8]
@@ -99,7 +97,6 @@ def test_the_accumulators_are_those_of_integers(mobile, pictures):
     np.testing.assert_allclose(
         constants["conv_3.bias.scale"], constants["a2.scale"] * constants["conv_3.weights.scale"], rtol=1e-6
     )
-    assert session.get_outputs()[0].name == "embedding"
 
 
 def test_an_offset_between_two_levels_is_made_up_for(mobile, pictures):
@@ -137,6 +134,30 @@ def test_a_layer_left_in_float_is_computed_in_float(mobile, pictures, tmp_path):
     assert _cosines(_embed(quantized, pictures), _embed(mobile, pictures)).min() > 0.998
 
 
+def test_a_product_that_is_no_layer_keeps_its_weights(build, pictures, tmp_path):
+    """ONNX Runtime would quantise a transposed convolution between layers in 8 bits as well."""
+    make = helper.make_node
+    rng = np.random.default_rng(8)
+    constants = {
+        "w1": rng.normal(0, 0.01, (4, 3, 3, 3)).astype(np.float32),
+        "w2": rng.normal(0, 1, (4, 4, 2, 2)).astype(np.float32),
+        "w3": rng.normal(0, 1, (2, 4, 1, 1)).astype(np.float32),
+        "axes": np.asarray([2, 3]),
+    }
+    nodes = [
+        make("Transpose", ["image"], ["t"], "transpose", perm=[0, 3, 1, 2]),
+        make("Cast", ["t"], ["c"], "cast", to=TensorProto.FLOAT),
+        make("Conv", ["c", "w1"], ["y1"], "conv_1"),
+        make("ConvTranspose", ["y1", "w2"], ["y2"], "up", strides=[2, 2]),
+        make("Conv", ["y2", "w3"], ["y3"], "conv_3"),
+        make("ReduceMean", ["y3", "axes"], ["embedding"], "mean", keepdims=0),
+    ]
+    model = build(nodes, constants, image=(16, 16, 3), embedding=(2,), dtype=TensorProto.UINT8)
+    ran = _fused(_quantized(model, pictures), tmp_path)
+    assert (ran.count("QLinearConv"), ran.count("ConvTranspose")) == (2, 1)
+    assert "w2" in _constants(onnx.load(tmp_path / "optimized.onnx"))
+
+
 @pytest.mark.parametrize("layer", ["conv_1", "conv_2", "conv_3", "add", "gemm_3", "gemm_4"])
 def test_any_one_layer_can_stay_in_float(layer, residual, mobile, pictures):
     model = mobile if layer == "conv_3" else residual
@@ -172,6 +193,68 @@ def test_dead_and_zero_channels(mobile, pictures):
     bias = numpy_helper.to_array(constants["b3"]) - 100  # nothing passes the last activation
     constants["b3"].CopyFrom(numpy_helper.from_array(bias, "b3"))
     assert not _embed(_quantized(mobile, pictures), pictures).any()
+
+
+def test_an_output_without_weights_still_gives_its_bias(mobile, pictures):
+    """A level of its bias is as wide as one of its weights times one of the image's bytes, and those are 1 wide."""
+    constants = {each.name: each for each in mobile.graph.initializer}
+    weights, bias = (numpy_helper.to_array(constants[name]).copy() for name in ("w1", "b1"))
+    weights[:2], weights[1, 0, 0, 0], bias[:2] = 0, 1e-45, 0.4
+    for name, array in (("w1", weights), ("b1", bias)):
+        constants[name].CopyFrom(numpy_helper.from_array(array, name))
+    with np.errstate(all="raise", under="ignore"):
+        quantized = _quantized(mobile, pictures)
+    step = _constants(quantized)["a1.scale"]
+    np.testing.assert_allclose(calibrate(quantized, ["a1"], pictures)["a1"].channel_means[:2], 0.4, atol=step)
+
+
+def test_shapes_are_no_values(build, pictures):
+    """Integers that are put together for a Reshape are no layer, whatever their operator is called."""
+    make = helper.make_node
+    constants = {
+        "w": np.random.default_rng(6).normal(0, 0.01, (4, 3, 3, 3)).astype(np.float32),
+        "0": np.asarray([0]), "1": np.asarray([1]), "2": np.asarray([2]), "rest": np.asarray([-1]),
+    }  # fmt: skip
+    nodes = [
+        make("Transpose", ["image"], ["t"], "transpose", perm=[0, 3, 1, 2]),
+        make("Cast", ["t"], ["c"], "cast", to=TensorProto.FLOAT),
+        make("Conv", ["c", "w"], ["y"], "conv"),
+        make("Shape", ["y"], ["sizes"], "shape"),
+        make("Slice", ["sizes", "0", "1"], ["batch"], "batch"),
+        make("Slice", ["sizes", "1", "2"], ["channels"], "channels"),
+        make("Concat", ["batch", "channels"], ["both"], "both", axis=0),
+        make("Concat", ["both", "rest"], ["shape"], "all", axis=0),
+        make("Reshape", ["y", "shape"], ["r"], "reshape"),
+        make("ReduceMean", ["r", "2"], ["embedding"], "mean", keepdims=0),
+    ]
+    model = build(nodes, constants, image=(16, 16, 3), embedding=(4,), dtype=TensorProto.UINT8)
+    assert values_to_calibrate(model) == ["c", "y"]
+    quantized = _quantized(model, pictures)
+    check(quantized)
+    np.testing.assert_allclose(_embed(quantized, pictures), _embed(model, pictures), atol=0.05)
+
+
+def test_all_outputs_of_a_node_are_kept(build, pictures):
+    make = helper.make_node
+    rng = np.random.default_rng(7)
+    constants = {
+        "w1": rng.normal(0, 0.01, (4, 3, 3, 3)).astype(np.float32),
+        "w2": rng.normal(0, 1, (2, 2, 1, 1)).astype(np.float32),
+        "axes": np.asarray([2, 3]),
+    }
+    nodes = [
+        make("Transpose", ["image"], ["t"], "transpose", perm=[0, 3, 1, 2]),
+        make("Cast", ["t"], ["c"], "cast", to=TensorProto.FLOAT),
+        make("Conv", ["c", "w1"], ["y"], "conv_1"),
+        make("Split", ["y"], ["left", "right"], "split", axis=1, num_outputs=2),
+        make("Conv", ["right", "w2"], ["z"], "conv_2"),
+        make("Sub", ["left", "z"], ["d"], "sub"),
+        make("ReduceMean", ["d", "axes"], ["embedding"], "mean", keepdims=0),
+    ]
+    model = build(nodes, constants, image=(16, 16, 3), embedding=(2,), dtype=TensorProto.UINT8)
+    quantized = _quantized(model, pictures)
+    check(quantized)
+    np.testing.assert_allclose(_embed(quantized, pictures), _embed(model, pictures), atol=0.05)
 
 
 def test_branches_with_ranges_of_their_own_are_joined_in_8_bits(build, pictures, tmp_path):

@@ -7,17 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from export import int8, variant
+from export.report import show_variant
 from export.variant import export_variant
 from export.write import ExportError
 from semblance.card import read_card
 from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference.session import Session
+from tests.export.conftest import draw
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +31,7 @@ def export(mobile_file, picture_folder, tmp_path):
 
     def make(precision, *, source=mobile_file, name="mobile", **options):
         out = tmp_path / f"{name}.{precision}.onnx"
-        return export_variant(source, out, precision, images=str(picture_folder), **options)
+        return export_variant(source, out, precision, **{"images": str(picture_folder)} | options)
 
     return make
 
@@ -62,12 +65,12 @@ def test_a_variant_is_of_the_same_space_and_says_how_it_compares(precision, expo
     assert card == exported.card
     assert card.precision == precision
     assert card.fingerprint == original.fingerprint
-    assert card.parity == original.parity
+    assert card.parity == {**original.parity, "precision": "fp32"}, "not its own: the variant was not held against it"
     assert {name: card.gate[name] for name in ("num_images", "passed", "forced")} == {
         "num_images": 150, "passed": True, "forced": False,
     }  # fmt: skip
     assert {"images", "backend", "p_at_1", "p_at_1_fp32", "p_at_10", "p_at_10_fp32", "lost_p_at_10", "overlap_at_10",
-            "mean_cosine", "min_cosine", "method"} <= set(card.gate)  # fmt: skip
+            "mean_cosine", "min_cosine", "method", "chance", "lost_error", "warning"} <= set(card.gate)  # fmt: skip
     assert card.gate["mean_cosine"] > 0.999
     assert exported.times_faster > 0
     assert (exported.num_bytes, exported.num_bytes_fp32) == (exported.path.stat().st_size, mobile_file.stat().st_size)
@@ -110,6 +113,31 @@ def test_by_force_it_is_written_and_its_card_says_so(export):
 
 def test_force_is_not_claimed_where_none_was_needed(export):
     assert export("fp16", force=True).card.gate["forced"] is False
+
+
+def test_the_fp32_file_is_not_written_over(mobile_file, picture_folder):
+    before = mobile_file.read_bytes()
+    with pytest.raises(InputError, match="is the fp32 file itself"):
+        export_variant(mobile_file, mobile_file.parent / ".." / mobile_file.parent.name / mobile_file.name, "fp16",
+                       images=str(picture_folder))  # fmt: skip
+    assert mobile_file.read_bytes() == before
+
+
+def test_where_fp32_finds_hardly_more_than_chance_a_variant_is_written_with_a_warning(export, tmp_path, capsys):
+    """Labels that have nothing to do with the pictures."""
+    labels = np.random.default_rng(0).integers(0, 4, 200)
+    for number, (image, label) in enumerate(zip(draw(200)[0], labels, strict=True)):
+        (tmp_path / "mixed" / str(label)).mkdir(exist_ok=True, parents=True)
+        cv2.imwrite(str(tmp_path / "mixed" / str(label) / f"{number:03d}.png"), image[..., ::-1])
+    exported = export("fp16", images=str(tmp_path / "mixed"))
+    show_variant(exported)
+    assert exported.is_written
+    gate = read_card(exported.path).gate
+    assert gate["chance"] == pytest.approx(0.25, abs=0.01)
+    assert "is hardly above chance" in gate["warning"]
+    said = capsys.readouterr().out
+    assert f"warning: {gate['warning']}" in said
+    assert f"{gate['chance']:.4f}" in said
 
 
 def test_a_variant_of_a_variant_is_refused(export):
