@@ -19,6 +19,8 @@ from onnx import TensorProto, helper
 from export.histogram import Histogram
 from export.parity import THREADS
 from semblance.errors import ModelError
+from semblance.inference.backends.ort import WHOLE_SUMS
+from semblance.instructions import cuts_byte_sums_off
 
 _FLOATS_AT_ONCE = 1 << 26  # of all values of a batch together: 256 MiB
 
@@ -87,6 +89,8 @@ def open_session(model: onnx.ModelProto, *, optimize: bool = True) -> Any:
     # else its threads spin on for a while, in the way of the session that it is timed against: MobileNet's 8-bit file
     # came out 2.0 times as fast as fp32 in place of 2.7
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if cuts_byte_sums_off():  # as the engine opens an int8 file there
+        options.add_session_config_entry(WHOLE_SUMS, "1")
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -20,7 +20,10 @@ from semblance.inference.backends.options import LoadOptions
 from semblance.inference.backends.placement import Node, Placement
 from semblance.inference.backends.providers import Options, Provider
 from semblance.inference.backends.wheels import onnxruntime
+from semblance.instructions import cuts_byte_sums_off
 
+# Weights of 8 bits multiplied by slower kernels whose sums are whole
+WHOLE_SUMS = "session.x64quantprecision"
 _NO_FALLBACK = "session.disable_cpu_ep_fallback"
 # How a session is refused when no provider takes a node, and it may not be put on the CPU or not be recorded there
 _REFUSED = ("assigned to the default CPU EP", "cannot use the graph capture feature")
@@ -113,6 +116,8 @@ def session_options(row: Provider, options: LoadOptions, *, strict: bool) -> Any
         # recording of CUDA graphs want it off
         given.enable_mem_pattern = False
     given.add_session_config_entry(placement.RECORD, "1")
+    if row.is_cpu and options.precision == "int8" and cuts_byte_sums_off():
+        given.add_session_config_entry(WHOLE_SUMS, "1")
     if strict:
         given.add_session_config_entry(_NO_FALLBACK, "1")
     return given

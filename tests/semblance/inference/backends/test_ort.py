@@ -143,3 +143,18 @@ def test_a_graph_that_is_no_embedding_model_is_not_recorded(tiny_model: Any, mon
 
     monkeypatch.setattr(ort, "open_session", open_session)
     assert backends.open_session(tiny_model.path, "cuda", threads=1)["enable_cuda_graph"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("precision", "cuts_off", "expected"), [("int8", True, "1"), ("int8", False, None), ("fp32", True, None)]
+)
+def test_bytes_are_multiplied_by_whole_sums_where_the_processor_would_cut_them_off(
+    precision: Any, cuts_off: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "cuts_byte_sums_off", lambda: cuts_off)
+    given = ort.session_options(PROVIDERS["cpu"], LoadOptions(threads=1, precision=precision), strict=False)
+    if expected is None:
+        with pytest.raises(RuntimeError):  # ONNX Runtime's word for an entry that is not there
+            given.get_session_config_entry(ort.WHOLE_SUMS)
+    else:
+        assert given.get_session_config_entry(ort.WHOLE_SUMS) == expected
