@@ -70,8 +70,9 @@ def test_the_installed_command_line_lists_the_zoo_from_where_it_is_installed(ins
     program = "from semblance.cli import main; main()"
     found = json.loads(run_installed(installed, tmp_path, program, "models", "--json"))
     zoo = installed / "semblance" / "zoo"
-    assert {model["path"] for model in found} == {str(zoo / f"{name}.onnx") for name in ("autoencoder", "siamese")}
-    assert [(model["name"], model["problem"]) for model in found] == [("autoencoder", None), ("siamese", None)]
+    names = ("autoencoder", "siamese", "siamese.int8")
+    assert {model["path"] for model in found} == {str(zoo / f"{name}.onnx") for name in names}
+    assert [(model["name"], model["problem"]) for model in found] == [(name, None) for name in names]
 
 
 def test_the_installed_package_embeds_as_the_checkout_does(installed: Path, tmp_path: Path) -> None:

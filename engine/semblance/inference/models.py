@@ -71,12 +71,19 @@ def list_models() -> list[FoundModel]:
 
 
 def precision_files(model: Path) -> list[Path]:
-    """`model`, and what lies beside it in other precisions; of one that is shipped, in the cache too."""
+    """`model`, and what lies beside it in other precisions; of one that is shipped, in the cache too.
+
+    Of two files of one name it is the shipped one, as in `find_model`.
+    """
     folders = [model.parent]
     if model.parent == zoo_folder():
         folders.append(cache_folder())
-    others = [folder / f"{model.stem}.{precision}.onnx" for folder in folders for precision in get_args(Precision)]
-    return [model, *(path for path in others if path.is_file())]
+    found = {model.name: model}
+    for folder in folders:
+        for name in (f"{model.stem}.{precision}.onnx" for precision in get_args(Precision)):
+            if (folder / name).is_file():
+                found.setdefault(name, folder / name)
+    return list(found.values())
 
 
 def _files() -> list[Path]:

@@ -35,26 +35,26 @@ def record(model: str) -> tuned.Tuned | None:
 
 def test_a_shipped_model_is_tuned_told_kept_used_and_forgotten(run: Run) -> None:
     pytest.importorskip("openvino")
-    code, out, err = run("tune", "siamese", *QUICK)
+    code, out, err = run("tune", "autoencoder", *QUICK)
     assert code == 0, err
-    assert re.search(r"siamese on cpu, \d+ threads? in 1 stream: [\d,]+ images/s in batches of", err)
+    assert re.search(r"autoencoder on cpu, \d+ threads? in 1 stream: [\d,]+ images/s in batches of", err)
     for word in ("backend", "precision", "batch", "threads", "streams", "images/s", "p50 ms", "p99 ms", "stable"):
         assert word in out
     assert re.search(r"^ ?cuda +fp32 ", out.partition("Not run")[2], re.MULTILINE)
-    assert "Soonest for a single image: siamese on " in out
-    assert "Most images: siamese on " in out
-    assert "semblance embed YOUR_FOLDER --model siamese --out GALLERY\n" in out
-    assert "semblance tune siamese --forget" in out
-    kept = record("siamese")
+    assert "Soonest for a single image: autoencoder on " in out
+    assert "Most images: autoencoder on " in out
+    assert "semblance embed YOUR_FOLDER --model autoencoder --out GALLERY\n" in out
+    assert "semblance tune autoencoder --forget" in out
+    kept = record("autoencoder")
     assert kept
-    encoder = Encoder.load("siamese")
+    encoder = Encoder.load("autoencoder")
     assert (encoder.backend, encoder.max_batch) == (kept.backend, kept.max_batch)
     assert "semblance tune" in encoder.description
-    code, out, err = run("tune", "siamese", "--forget")
+    code, out, err = run("tune", "autoencoder", "--forget")
     assert (code, err) == (0, "")
     assert "Forgotten: " in out
-    assert record("siamese") is None
-    assert "Nothing was kept for siamese" in run("tune", "siamese", "--forget")[1]
+    assert record("autoencoder") is None
+    assert "Nothing was kept for autoencoder" in run("tune", "autoencoder", "--forget")[1]
 
 
 def test_json_has_every_candidate(answer: Any, tiny_model: Any) -> None:
@@ -73,13 +73,13 @@ def test_json_has_every_candidate(answer: Any, tiny_model: Any) -> None:
 
 
 def test_a_dry_run_keeps_nothing_and_names_all_options(run: Run) -> None:
-    code, out, err = run("tune", "siamese", "--dry-run", "--backend", "cpu", *SHORT)
+    code, out, err = run("tune", "autoencoder", "--dry-run", "--backend", "cpu", *SHORT)
     assert code == 0, err
     assert re.search(
-        r"--model siamese --out GALLERY --backend cpu --threads \d+ --streams \d+ --batch \d+$", out, re.MULTILINE
+        r"--model autoencoder --out GALLERY --backend cpu --threads \d+ --streams \d+ --batch \d+$", out, re.MULTILINE
     )
     assert "Nothing was kept" in out
-    assert record("siamese") is None
+    assert record("autoencoder") is None
 
 
 def test_a_variant_is_used_by_its_own_name_if_its_card_says_that_it_passed(answer: Any, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""One image's embedding, whatever batch it is in and wherever: the bound that the README states, by backend."""
+"""One image's embedding, whatever batch it is in and wherever: by backend and precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 2e-6
 
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])
-@pytest.mark.parametrize("name", ["siamese", "autoencoder"])
+@pytest.mark.parametrize("name", ["siamese", "siamese.int8", "autoencoder"])
 @pytest.mark.usefixtures("fashion_mnist_dir")
 def test_an_embedding_is_the_same_in_any_batch_and_place(name: str, backend: str) -> None:
     session = Session(zoo_folder() / f"{name}.onnx", backend=backend, threads=2, max_batch=64)

@@ -55,7 +55,12 @@ def test_files_of_other_precisions_have_a_name_each(cache: Path, tiny_model: Any
 
 
 def test_variants_of_a_shipped_model_lie_in_the_cache(cache: Path, tiny_model: Any) -> None:
-    (cache / "siamese.int8.onnx").write_bytes(tiny_model.path.read_bytes())
-    shipped = models.find_model("siamese")
-    assert models.precision_files(shipped) == [shipped, cache / "siamese.int8.onnx"]
-    assert models.find_model("siamese.int8") == cache / "siamese.int8.onnx"
+    for name in ("autoencoder.int8", "siamese.int8", "siamese.bf16"):
+        (cache / f"{name}.onnx").write_bytes(tiny_model.path.read_bytes())
+    shipped = models.find_model("autoencoder")
+    assert models.precision_files(shipped) == [shipped, cache / "autoencoder.int8.onnx"]
+    assert models.find_model("autoencoder.int8") == cache / "autoencoder.int8.onnx"
+    shipped = models.find_model("siamese")  # with one that is shipped beside it
+    of_zoo = shipped.with_name("siamese.int8.onnx")
+    assert models.precision_files(shipped) == [shipped, of_zoo, cache / "siamese.bf16.onnx"]
+    assert models.find_model("siamese.int8") == of_zoo
