@@ -57,7 +57,7 @@ class ModelCard:
     classes: tuple[str, ...] = ()
     precision: Precision = "fp32"
     opset: int = 18
-    parity: Mapping[str, float | int | str] = field(default_factory=dict)  # measured against the original
+    parity: Mapping[str, float | int | str] = field(default_factory=dict)  # fp32's, measured against the original
     gate: Mapping[str, float | int | str | bool] = field(default_factory=dict)  # measured against the fp32 file
 
     def __post_init__(self) -> None:
