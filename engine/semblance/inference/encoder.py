@@ -133,7 +133,7 @@ class Encoder:
         pictures = as_pictures(images)
         out = np.empty((len(pictures), self.card.dimension), np.float32)  # [N, D]
         done = 0
-        workers = self.streams if self.streams > 1 else 0
+        workers = self.streams if self.streams > 1 and len(pictures) > self.max_batch else 0
         for embedded in work_ahead(self._batches(pictures), self._run_batch, workers=workers, chunk=1):
             out[done : done + len(embedded)] = embedded
             done += len(embedded)
@@ -145,7 +145,9 @@ class Encoder:
             yield from (pictures[start : start + self.max_batch] for start in range(0, len(pictures), self.max_batch))
             return
         chunk = min(16, self.max_batch)
-        prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=self._workers, chunk=chunk)
+        # what one thread would take at once, the caller's own does sooner: no thread has to be started
+        workers = self._workers if len(pictures) > chunk else 0
+        prepared = work_ahead(enumerate(pictures), self._prepare_numbered, workers=workers, chunk=chunk)
         yield from in_batches(prepared, self.max_batch)
 
     def _run_batch(self, batch: Batch) -> NDArray[np.float32]:
