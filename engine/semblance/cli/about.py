@@ -76,7 +76,10 @@ def models(as_json: Json = False) -> None:
         places = [{"path": each.path, "problem": each.problem, "name": each.name} for each in found]
         print_json([{**card, **place} for place, card in zip(places, cards, strict=True)])
         return
-    table = Table("name", "eats", "gives", "metric", "precision", "space", "from")
+    table = Table()
+    table.add_column("name", no_wrap=True, min_width=max((len(entry.name) for entry in found), default=1))  # is typed
+    for heading in ("eats", "gives", "precision", "space", "from"):
+        table.add_column(heading, min_width=len(heading))
     cards = [entry.card for entry in found if entry.card]
     has_variants = any(card.precision != "fp32" for card in cards)
     if has_variants:
@@ -88,7 +91,7 @@ def models(as_json: Json = False) -> None:
             say(f"{entry.problem}")
             continue
         eats = f"{card.height}x{card.width} {'grey' if card.channels == 1 else 'RGB'}"
-        facts = [entry.name, eats, f"{card.dimension:,}-d", card.metric, card.precision, card.fingerprint[:8], origin]
+        facts = [entry.name, eats, f"{card.dimension:,}-d {card.metric}", card.precision, card.fingerprint[:8], origin]
         table.add_row(*facts, *([_lost(card)] if has_variants else []))
     OUT.print(table)
 
@@ -100,7 +103,8 @@ def _lost(card: ModelCard) -> str:
         return ""
     if not isinstance(lost, float):
         return "not measured"
-    return f"{lost:.4f}" + ("" if card.gate.get("passed") is True else ", too many")
+    told = f"{lost:.4f}" + ("" if card.gate.get("passed") is True else ", too many")
+    return told + (", which proves little" if card.gate.get("warning") else "")
 
 
 def info(gallery: GalleryPath, as_json: Json = False) -> None:
