@@ -16,29 +16,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.gpu_check.invariance import largest_difference
+from bench.gpu_check.invariance import differences_by_size
 from export.labelled import open_domain
 from semblance.card import read_card
 from semblance.errors import BackendError
 from semblance.inference.backends import names
 from semblance.inference.models import find_model
 from semblance.inference.session import Session
-
-
-def moved(session: Session, images: NDArray[np.uint8]) -> dict[int, float]:
-    """For each batch size of 1 to N of `images` [N, H, W, C] the largest difference to each image alone."""
-    alone = np.concatenate([session.run(image[None]) for image in images])  # [N, D]
-    found = {}
-    for size in range(1, len(images) + 1):
-        rows = (np.arange(size) + 7 * size) % len(images)
-        found[size] = largest_difference(session.run(images[rows]), alone[rows])
-    return found
 
 
 def measure(path: Path, backend: str, *, num: int, threads: int, images: str | None) -> dict[str, Any] | None:
@@ -48,7 +36,7 @@ def measure(path: Path, backend: str, *, num: int, threads: int, images: str | N
         session = Session(path, backend=backend, threads=threads, max_batch=num)
     except BackendError:
         return None
-    found = moved(session, open_domain(card, images, num_gate=num).gate.images)
+    found = differences_by_size(session, open_domain(card, images, num_gate=num).gate.images)
     worst = max(found, key=found.__getitem__)
     return {
         "model": card.name,

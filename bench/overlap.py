@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import mistakes_in_one_line, photographs
+from semblance.container import available_threads
 from semblance.gallery.build import build
 from semblance.gallery.prepare import Picture, prepare
 from semblance.inference.batches import in_batches, work_ahead
 from semblance.inference.encoder import Encoder
-from semblance.inference.session import available_threads
 from semblance.inputs.decode import single_threaded
 from semblance.inputs.sources import FileSource
 

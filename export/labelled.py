@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from export.images import find_photographs
 from semblance.card import ModelCard
+from semblance.container import available_threads
 from semblance.errors import InputError, SourceError
 from semblance.inference.batches import work_ahead
-from semblance.inference.session import available_threads
 from semblance.inputs.decode import decode
 from semblance.inputs.items import Item
 from semblance.inputs.resize import fit

@@ -34,16 +34,22 @@ def check_batches(path: Path, name: str, precision: Precision, images: Images, *
     """Every batch size from 1 to the largest, each of other images at other places, against each image alone."""
     session = _session(path, precision, backend)
     images = images[: session.max_batch]
-    alone = np.concatenate([session.run(image[None]) for image in images])  # [N, D]
-    by_size = {}
-    for size in range(1, len(images) + 1):
-        rows = (np.arange(size) + 7 * size) % len(images)
-        by_size[size] = largest_difference(session.run(images[rows]), alone[rows])
+    by_size = differences_by_size(session, images)
     worst = max(by_size, key=by_size.__getitem__)
     return _check("same in every batch", name, precision, by_size[worst],
                   f"batch sizes 1 to {len(images)}, the largest difference at {worst}",
                   {"num_sizes": len(by_size), "worst_size": worst,
                    "num_sizes_exact": sum(each == 0 for each in by_size.values())})  # fmt: skip
+
+
+def differences_by_size(session: Session, images: Images) -> dict[int, float]:
+    """For each batch size of 1 to N of `images` [N, H, W, C] the largest difference to each image alone."""
+    alone = np.concatenate([session.run(image[None]) for image in images])  # [N, D]
+    found = {}
+    for size in range(1, len(images) + 1):
+        rows = (np.arange(size) + 7 * size) % len(images)
+        found[size] = largest_difference(session.run(images[rows]), alone[rows])
+    return found
 
 
 def check_places(path: Path, name: str, precision: Precision, images: Images, *, backend: str) -> Check:

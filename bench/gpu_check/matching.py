@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.gpu_check.checks import Check
 from bench.gpu_check.speed import figures_of, in_turns
-from semblance.inference.session import available_threads
+from semblance.container import available_threads
 from semblance.local.descriptors import DIMENSION, Descriptors, DescriptorSets
 from semblance.local.nearest import Searcher
 

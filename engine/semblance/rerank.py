@@ -22,11 +22,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.container import available_threads
 from semblance.errors import GalleryError, InputError
 from semblance.gallery.gallery import Neighbours, VectorGallery
 from semblance.gallery.pieces import stretches
 from semblance.gallery.stored_keypoints import StoredKeypoints
-from semblance.inference.session import available_threads
 from semblance.inputs.decode import single_threaded
 from semblance.local.descriptors import DescriptorSets
 from semblance.local.geometry import Model, log_false_alarms, verify

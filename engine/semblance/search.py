@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
+from semblance.container import available_threads
 from semblance.errors import GalleryError, InputError, ModelNotFound, SpaceMismatch
 from semblance.gallery import upkeep
 from semblance.gallery.build import IndexProgress, Progress, add, build
@@ -35,7 +36,6 @@ from semblance.gallery.source import GallerySource
 from semblance.inference.backends.options import GpuOptions
 from semblance.inference.encoder import Encoder, Image, as_pictures
 from semblance.inference.models import find_model
-from semblance.inference.session import available_threads
 from semblance.inputs.limits import Limits
 from semblance.inputs.sources import Source, open_source
 from semblance.local.sift import Features, SiftOptions, extract, extract_all

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.invariance import measure, moved
+from bench.gpu_check.invariance import differences_by_size
+from bench.invariance import measure
 from semblance.inference.models import zoo_folder
 from semblance.inference.session import Session
 from tests.conftest import TinyModel
@@ -17,7 +18,7 @@ def images(num: int) -> np.ndarray:
 
 
 def test_every_size_is_looked_at(tiny_model: TinyModel) -> None:
-    found = moved(Session(tiny_model.path, backend="cpu", threads=2, max_batch=9), images(9))
+    found = differences_by_size(Session(tiny_model.path, backend="cpu", threads=2, max_batch=9), images(9))
     assert list(found) == list(range(1, 10))
     assert max(found.values()) < 1e-6
 
@@ -32,7 +33,10 @@ def test_a_graph_whose_rows_meet_is_found(tiny_model: TinyModel, tmp_path: Path)
     model.graph.node.append(helper.make_node("Sub", ["rows", "mean"], ["embedding"]))
     model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "batch_axis"))
     onnx.save(model, tmp_path / "meeting.onnx")
-    assert max(moved(Session(tmp_path / "meeting.onnx", backend="cpu", max_batch=4), images(4)).values()) > 0.01
+    assert (
+        max(differences_by_size(Session(tmp_path / "meeting.onnx", backend="cpu", max_batch=4), images(4)).values())
+        > 0.01
+    )
 
 
 def test_a_backend_without_the_precision_has_no_row(fashion_mnist_dir: Path) -> None:

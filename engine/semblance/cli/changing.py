@@ -55,8 +55,8 @@ def remove(
 
 def compact(gallery: GalleryPath, as_json: Json = False) -> None:
     """Write GALLERY's files anew without the pictures that were removed or replaced, and give back their space."""
+    from semblance.container import available_threads
     from semblance.gallery.upkeep import compact as write_anew
-    from semblance.inference.session import available_threads
 
     done = write_anew(gallery, threads=available_threads())
     if as_json:
@@ -68,8 +68,8 @@ def compact(gallery: GalleryPath, as_json: Json = False) -> None:
 
 def rebuild(gallery: GalleryPath, as_json: Json = False) -> None:
     """Build GALLERY's index anew from its vectors, whatever state the present one is in."""
+    from semblance.container import available_threads
     from semblance.gallery.upkeep import rebuild as build_index
-    from semblance.inference.session import available_threads
 
     with progress_bar("images") as progress:
         number = build_index(gallery, threads=available_threads(), progress=progress)
@@ -120,9 +120,9 @@ def export(
     .parquet holds all columns and embeddings; .npy the embeddings [N, D], with their keys in NAME.keys.npy; .usearch an
     index under the gallery's own keys.
     """
+    from semblance.container import available_threads
     from semblance.gallery.export import export as write_files
     from semblance.gallery.gallery import VectorGallery
-    from semblance.inference.session import available_threads
 
     opened = VectorGallery.open(gallery)
     files = write_files(opened, out, threads=available_threads())

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from semblance.container import ContainerLimits, read_limits
 from semblance.inference.backends.openvino import INSTALL as INSTALL_OPENVINO
+from semblance.instructions import cpuinfo, processor_name
 
 # By name, the flags in /proc/cpuinfo of which one is enough
 _X86 = {
@@ -50,13 +50,13 @@ class Processor:
 
 def read_processor(*, threads: int, has_openvino: bool, root: Path = Path("/")) -> Processor:
     """`threads` are those that this process may run on."""
-    facts = _cpuinfo(root)
+    facts = cpuinfo(root)
     features = _features(facts)
     limits = read_limits(root)
     memory = _memory(root)
     limit = limits.memory_bytes
     return Processor(
-        model=facts.get("model name") or platform.processor() or platform.machine(),
+        model=processor_name(root),
         processors=os.cpu_count() or 1,
         threads=threads,
         quota=limits.processors,
@@ -65,19 +65,6 @@ def read_processor(*, threads: int, has_openvino: bool, root: Path = Path("/")) 
         features=features,
         follows=(*_of_limits(threads, limits), *_of_features(features, has_openvino=has_openvino)),
     )
-
-
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """The fields of the first processor that says them."""
-    facts: dict[str, str] = {}
-    try:
-        lines = (root / "proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return facts
-    for line in lines:
-        name, _, value = line.partition(":")
-        facts.setdefault(name.strip(), value.strip())
-    return facts
 
 
 def _features(facts: dict[str, str]) -> tuple[Feature, ...]:

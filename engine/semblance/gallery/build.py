@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard
+from semblance.container import available_threads
 from semblance.errors import GalleryError, InputError, SpaceMismatch
 from semblance.gallery import shards
 from semblance.gallery.folder import is_gallery, make_folder, remove_folder, writing
@@ -33,7 +34,6 @@ from semblance.gallery.prepare import Known, Picture, prepare
 from semblance.gallery.report import BuildReport, make_report
 from semblance.gallery.shards import ErrorRow, Row
 from semblance.gallery.writer import GalleryWriter, locked
-from semblance.inference.session import available_threads
 from semblance.inputs.chosen import choice_of
 from semblance.inputs.decode import single_threaded
 from semblance.inputs.limits import Limits

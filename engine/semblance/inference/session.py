@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.card import ModelCard, read_card
-from semblance.container import available_threads as available_threads
+from semblance.container import available_threads
 from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference import backends, tuned
 from semblance.inference.backends import GpuOptions, LoadOptions, Runner

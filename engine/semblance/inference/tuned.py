@@ -7,11 +7,8 @@ the processor, the GPUs' driver and the versions of the runtimes, and is no long
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,9 +19,9 @@ from semblance.files import write_whole
 from semblance.home import home
 from semblance.inference import backends
 from semblance.inference.backends.auto import Choice
+from semblance.inference.backends.wheels import installed_wheels, version_of
+from semblance.instructions import processor_name
 from semblance.options import checked_count
-
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-migraphx", "openvino")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,28 +107,12 @@ def folder() -> Path:
 def machine() -> dict[str, str]:
     """What a measurement holds for: the processor and how many of it, the GPUs and their driver, the runtimes."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "threads": str(available_threads()),
         "driver": _first_line(Path("/proc/driver/nvidia/version")),
         "gpus": ", ".join(_first_line(path) for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
-        **dict(_versions()),
+        **{name: version for name in (*installed_wheels(), "openvino") if (version := version_of(name))},
     }
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in _RUNTIMES:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _first_line(path: Path) -> str:

@@ -28,8 +28,8 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.container import available_threads
 from semblance.errors import InputError
-from semblance.inference.session import available_threads
 from semblance.local.descriptors import Descriptors, DescriptorSets
 from semblance.local.nearest import NONE, Nearest, Searcher, searcher
 from semblance.options import checked_count

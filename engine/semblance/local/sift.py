@@ -29,9 +29,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.container import available_threads
 from semblance.errors import ImageError, InputError
 from semblance.inference.batches import work_ahead
-from semblance.inference.session import available_threads
 from semblance.inputs.decode import decode, single_threaded
 from semblance.inputs.decoders import said_by_opencv
 from semblance.inputs.resize import resize

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from semblance.container import available_threads
 from semblance.errors import BackendError, InputError, ModelError
 from semblance.inference import backends, tuned
 from semblance.inference.backends import GpuOptions, LoadOptions, auto
-from semblance.inference.session import Session, available_threads
+from semblance.inference.session import Session
 
 RECORD = tuned.Tuned(
     backend="cpu", threads=1, streams=1, max_batch=8, images_per_sec=1.0, latency_ms=1.0, when="2026-11-25"
