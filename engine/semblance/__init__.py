@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semblance.card import ModelCard, read_card
-    from semblance.errors import SemblanceError, SpaceMismatch
+    from semblance.errors import Closed, DeadlineExceeded, ImageError, Overloaded, SemblanceError, SpaceMismatch
     from semblance.gallery.gallery import Neighbours
     from semblance.gallery.index_options import IndexOptions
     from semblance.gallery.report import BuildReport
     from semblance.inference.backends.options import GpuOptions
+    from semblance.inference.batcher import Batcher
     from semblance.inference.encoder import Encoder
     from semblance.inputs.limits import Limits
     from semblance.inputs.sources import open_source
@@ -29,15 +30,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Batcher": "inference.batcher",
     "BuildReport": "gallery.report",
+    "Closed": "errors",
+    "DeadlineExceeded": "errors",
     "Encoder": "inference.encoder",
     "Gallery": "search",
     "GpuOptions": "inference.backends.options",
     "Hit": "search",
+    "ImageError": "errors",
     "IndexOptions": "gallery.index_options",
     "Limits": "inputs.limits",
     "ModelCard": "card",
     "Neighbours": "gallery.gallery",
+    "Overloaded": "errors",
     "SemblanceError": "errors",
     "SiftOptions": "local.sift",
     "SpaceMismatch": "errors",
@@ -47,15 +53,20 @@ _MODULES = {
     "read_card": "card",
 }
 __all__ = [
+    "Batcher",
     "BuildReport",
+    "Closed",
+    "DeadlineExceeded",
     "Encoder",
     "Gallery",
     "GpuOptions",
     "Hit",
+    "ImageError",
     "IndexOptions",
     "Limits",
     "ModelCard",
     "Neighbours",
+    "Overloaded",
     "SemblanceError",
     "SiftOptions",
     "SpaceMismatch",

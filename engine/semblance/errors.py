@@ -9,6 +9,10 @@
     │   └── CardError                   no model card inside, or a damaged one
     ├── BackendError                    a backend that was asked for and cannot run
     │   └── RuntimeMissing (ImportError)  the wheel it needs is absent, or clashes with another
+    ├── BatcherError                    an image that a batcher did not embed, whatever the image
+    │   ├── Overloaded                  more images are pending than may be; nothing was begun
+    │   ├── DeadlineExceeded (TimeoutError)  its deadline passed first
+    │   └── Closed                      the batcher is not started, or stops
     └── GalleryError                    a gallery that is missing, damaged, incomplete or in the way
         └── SpaceMismatch               vectors of two different embedding spaces
 
@@ -51,6 +55,22 @@ class BackendError(SemblanceError):
 
 class RuntimeMissing(BackendError, ImportError):
     """The wheel a backend needs is not installed, or two wheels overwrite each other."""
+
+
+class BatcherError(SemblanceError):
+    """An image that a batcher did not embed, for a reason that lies not in the image."""
+
+
+class Overloaded(BatcherError):
+    """More images are pending than may be; the request was refused whole, and nothing of it was begun."""
+
+
+class DeadlineExceeded(BatcherError, TimeoutError):
+    """The deadline of an image passed before its embedding was there."""
+
+
+class Closed(BatcherError):
+    """The batcher is not started, was stopped, or stopped waiting before the image's turn."""
 
 
 class GalleryError(SemblanceError):

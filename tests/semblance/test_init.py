@@ -19,9 +19,9 @@ FORBIDDEN = ("tensorflow", "keras", "matplotlib", "onnx", "tf2onnx", "ray", "mod
 
 def test_the_public_names_are_these_and_all_are_there() -> None:
     assert sorted(semblance.__all__) == [
-        "BuildReport", "Encoder", "Gallery", "GpuOptions", "Hit", "IndexOptions", "Limits", "ModelCard",
-        "Neighbours", "SemblanceError", "SiftOptions", "SpaceMismatch", "Verification", "match_pictures",
-        "open_source", "read_card",
+        "Batcher", "BuildReport", "Closed", "DeadlineExceeded", "Encoder", "Gallery", "GpuOptions", "Hit",
+        "ImageError", "IndexOptions", "Limits", "ModelCard", "Neighbours", "Overloaded", "SemblanceError",
+        "SiftOptions", "SpaceMismatch", "Verification", "match_pictures", "open_source", "read_card",
     ]  # fmt: skip
     for name in semblance.__all__:
         assert getattr(semblance, name).__name__ == name
