@@ -51,8 +51,8 @@ class Original:
 
 _FOLDER = Path(__file__).parent
 _TOOLS = {  # files of this folder that are no models
-    "applications", "base", "contrastive", "fill", "losses", "preprocess", "recipes", "safe", "train",
-    "weights",
+    "applications", "backbones", "base", "batches", "classifier", "cnn", "contrastive", "curves", "facts", "fill",
+    "keep_best", "losses", "pairs", "pictures", "preprocess", "recipes", "safe", "train", "train_pictures", "weights",
 }  # fmt: skip
 
 

@@ -23,6 +23,21 @@ def triplet(anchors: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor, *, m
     return tf.reduce_mean(tf.maximum(to_positive - to_negative + margin, 0.0))
 
 
+def pair_contrastive(left: tf.Tensor, right: tf.Tensor, is_same: tf.Tensor, *, margin: float = 1.0) -> tf.Tensor:
+    """Mean of |l - r|^2 / 2 for pairs of one class and max(margin - |l - r|, 0)^2 / 2 for others: [N, D], [N, D], [N].
+
+    Hadsell, Chopra, LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", eq. 4 (whose Y is 0 for
+    pairs that are alike); `is_same` is bool. Embeddings are taken as they are, the distance is Euclidean.
+    """
+    import tensorflow as tf
+
+    squared = tf.reduce_sum(tf.square(left - right), axis=1)  # [N]
+    # The root has no slope at 0: equal embeddings of two classes would get no finite gradient
+    distance = tf.sqrt(tf.maximum(squared, 1e-12))
+    apart = tf.square(tf.maximum(margin - distance, 0.0))
+    return tf.reduce_mean(tf.where(is_same, squared, apart)) / 2.0
+
+
 def supervised_contrastive(embeddings: tf.Tensor, labels: tf.Tensor, *, temperature: float = 0.1) -> tf.Tensor:
     """Each image's own class against all others of the batch: [N, D] float32 embeddings, [N] integer labels.
 

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from models.autoencoder import network as autoencoder_network
 from models.contrastive import ContrastiveTrainer
+from models.curves import Curves
 from models.losses import triplet
 from models.siamese import network as siamese_network
-
-Curves = dict[str, list[float]]  # name -> one value per epoch
 
 
 @dataclass(frozen=True, slots=True)

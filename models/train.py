@@ -1,7 +1,14 @@
-"""`python -m models.train autoencoder|siamese`: train a small network on Fashion-MNIST's 60,000 train images.
+"""`python -m models.train NAME`: train the shipped networks anew, or one of your own on labelled pictures.
 
-In: a recipe's name, epochs, a seed. Out: a .weights.h5 file without optimizer state, its loss curve as PNG beside it,
-and what it is worth: leave-one-out precision over the 10,000 test images, which no recipe has seen.
+    python -m models.train siamese
+    python -m models.train autoencoder --seed 4
+    python -m models.train classifier photos/ --backbone resnet50
+    python -m models.train cnn photos/
+    python -m models.train pairs photos/ --base mobilenet
+
+`autoencoder` and `siamese` learn from Fashion-MNIST's 60,000 train images. In: epochs, a seed. Out: a .weights.h5 file
+without optimizer state, its loss curve as PNG beside it, and what it is worth: leave-one-out precision over the 10,000
+test images, which no recipe has seen. The others are in `train_pictures.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Original, find
+from models.curves import save_curve
+from models.train_pictures import add_commands
 from models.weights import SHIPPED, kept, own_path, weights_sha256
 from semblance.card import Metric
 from semblance.errors import SemblanceError
@@ -26,21 +35,14 @@ from semblance.inputs.datasets import fashion_mnist
 from semblance.metrics import precision_at_k, relevance
 
 if TYPE_CHECKING:
-    from models.recipes import Curves, Trained
+    from models.recipes import Trained
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, save, measure; 0, or 1 with one line on stderr for what the user can mend."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.model == "autoencoder" and options.loss is not None:
-        parser.error("--loss is of the siamese; the autoencoder has one, binary cross-entropy")
-    if options.precision is not None and (options.model != "siamese" or options.loss == "triplet"):
-        parser.error("--precision is of the contrastive recipe; the others are float32")
-    if options.data is not None:
-        os.environ["SEMBLANCE_DATA"] = str(options.data)
+    options = _parser().parse_args(arguments)
     try:
-        _train(options)
+        options.run(options)
     except SemblanceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -49,23 +51,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", choices=["autoencoder", "siamese"])
-    parser.add_argument("--loss", choices=["contrastive", "triplet"], help="of the siamese; default: contrastive")
-    parser.add_argument("--epochs", type=int, help="default: the recipe's own (20; triplet 15)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="the .weights.h5 file to write (default: in models/weights/)")
-    parser.add_argument("--data", type=Path, help="folder with Fashion-MNIST's idx.gz files (default: SEMBLANCE_DATA)")
-    parser.add_argument(
+    commands = parser.add_subparsers(dest="model", required=True, metavar="NAME")
+    autoencoder = commands.add_parser("autoencoder", help="the published recipe, on Fashion-MNIST")
+    siamese = commands.add_parser("siamese", help="a contrastive loss, on Fashion-MNIST")
+    siamese.add_argument("--loss", choices=["contrastive", "triplet"], help="default: contrastive")
+    siamese.add_argument(
         "--precision",
         choices=["bfloat16", "float32"],
         help="of the contrastive recipe's activations; default: bfloat16; float32 is faster on processors without "
         "bfloat16 instructions",
     )
+    autoencoder.set_defaults(loss=None, precision=None)
+    for each in (autoencoder, siamese):
+        each.add_argument("--epochs", type=int, help="default: the recipe's own (20; triplet 15)")
+        each.add_argument("--seed", type=int, default=0)
+        each.add_argument("--out", type=Path, help="the .weights.h5 file to write (default: in models/weights/)")
+        each.add_argument("--data", type=Path, help="folder of Fashion-MNIST's idx.gz files (default: SEMBLANCE_DATA)")
+        each.set_defaults(run=_train)
+    add_commands(commands)
     return parser
 
 
 def _train(options: argparse.Namespace) -> None:
-    is_triplet = options.model == "siamese" and options.loss == "triplet"
+    is_triplet = options.loss == "triplet"
+    if is_triplet and options.precision is not None:
+        raise SemblanceError("--precision is of the contrastive recipe; --loss triplet is float32: leave it away")
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA"] = str(options.data)
     original = find("siamese-published" if is_triplet else options.model)
     out = options.out or SHIPPED / f"{original.name}.weights.h5"
     if not out.name.endswith(".weights.h5"):
@@ -123,21 +135,6 @@ def leave_one_out(
     """[N, k]: whether each of a row's k nearest other rows, nearest first, has its label; N must exceed k."""
     rows, _ = search_exact(vectors, vectors, k=k, metric=metric, exclude=np.arange(len(vectors)))
     return relevance(labels[rows], labels)
-
-
-def save_curve(curves: Curves, path: Path, *, title: str) -> None:
-    """Draw one line per named loss over the epochs into a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, values in curves.items():
-        axes.plot(range(1, len(values) + 1), values, marker=".", label=name)
-    axes.set(title=title, xlabel="epoch", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    FigureCanvasAgg(figure).print_png(path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.losses import proxy_softmax, supervised_contrastive, triplet
+from models.losses import pair_contrastive, proxy_softmax, supervised_contrastive, triplet
 
 
 def _embeddings(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -60,6 +60,28 @@ def test_triplet_is_the_mean_by_hand() -> None:
 def test_triplet_of_equal_images_is_the_margin() -> None:
     same = tf.ones([4, 3])
     assert float(triplet(same, same, same, margin=0.3)) == pytest.approx(0.3)
+
+
+def test_pair_contrastive_is_the_mean_by_hand() -> None:
+    left, right = _embeddings(20, 3), _embeddings(20, 3, seed=1)
+    right[2:12] = left[2:12] + 0.4 * right[2:12]  # some within the margin
+    is_same = np.arange(20) % 2 == 0
+    terms = []
+    for a, b, same in zip(left, right, is_same, strict=True):
+        distance = math.sqrt(sum((a - b) ** 2))
+        terms.append(distance**2 / 2 if same else max(1.5 - distance, 0.0) ** 2 / 2)
+    others = np.array(terms)[~is_same]
+    assert others.min() == 0.0 < others.max(), "both sides of the margin must be met"
+    assert float(pair_contrastive(left, right, is_same, margin=1.5)) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_pairs_of_equal_embeddings_cost_the_margin_or_nothing_and_have_a_gradient() -> None:
+    same = tf.Variable(tf.ones([4, 3]))
+    with tf.GradientTape() as tape:
+        loss = pair_contrastive(same, tf.ones([4, 3]), tf.constant([False] * 4), margin=2.0)
+    assert float(loss) == pytest.approx(2.0, rel=1e-5)
+    assert np.isfinite(tape.gradient(loss, same)).all()
+    assert float(pair_contrastive(same, tf.ones([4, 3]), tf.constant([True] * 4))) == 0.0
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
