@@ -1,12 +1,14 @@
 # make demo   the CPU runtime in .venv, then 70,000 images embedded, searched and scored
 # make test   everything the tests need in .venv, then lint, types and all tests
+# make bench  speed and accuracy against TensorFlow and others, minutes: a result file and semblance-bench/report.html
+# make bench-full   the same with every batch size, data set and model: hours
 # make gpu-check [ARGS='--models siamese --seconds 120']   on an NVIDIA GPU: proves the CUDA path, measures it
 PYTHON ?= python3
 BIN := .venv/bin
 GPU_BIN := .venv/gpu/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint gpu-check clean
+.PHONY: demo test lint bench bench-full gpu-check clean
 
 demo: .venv/.runtime
 	$(BIN)/semblance demo
@@ -18,6 +20,13 @@ lint: .venv/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The page is made also of a run in which something was wrong, and says so; the status is the run's
+bench: .venv/.tests
+	$(BIN)/python -m bench run $(ARGS); status=$$?; $(BIN)/python -m bench report && exit $$status
+
+bench-full: .venv/.tests
+	$(BIN)/python -m bench run --full $(ARGS); status=$$?; $(BIN)/python -m bench report && exit $$status
 
 # An environment of its own, since the wheels for CPU and GPU overwrite each other; none where there is no GPU (status 3)
 gpu-check: | $(BIN)/python
@@ -45,4 +54,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist engine/*.egg-info semblance-demo
+	rm -rf .venv build dist engine/*.egg-info semblance-demo semblance-bench

@@ -17,267 +17,104 @@ float64 search. All times are kept. The last line on stdout is one JSON document
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import multiprocessing
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-
-Vectors = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Search = Callable[[Vectors, int], Rows]  # queries [Q, D], k -> rows [Q, k]
+from bench.contenders.index_task import EF, EF_CONSTRUCTION, M, Search
+from bench.neighbours import CENTRES, NOISE, Rows, Vectors, clustered, plain_search, recall
+from bench.racing import Entry, Runner, started
+from bench.worker import Failed, Ready, Take, Turn
+from semblance.errors import BackendError
 
 K = 10
-M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 64
-CENTRES = 1000
-NOISE = 0.5
 SINGLE_CALLS = 50  # of one query each, per round
+_FEW = 100  # vectors to build from once before, so that imports are no part of building
 PACKAGES = ("usearch", "faiss-cpu", "hnswlib", "numpy")
 
-
-def clustered(num: int, dimension: int, *, seed: int) -> Vectors:
-    """Unit vectors [num, dimension] about the same centres for every seed."""
-    centres = np.random.default_rng(99).standard_normal((CENTRES, dimension), dtype=np.float32)
-    rng = np.random.default_rng(seed)
-    vectors = np.empty((num, dimension), np.float32)
-    for start in range(0, num, 8192):
-        part = vectors[start : start + 8192]
-        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
-        part *= NOISE
-        part += centres[rng.integers(0, CENTRES, len(part))]
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return vectors
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Contenders: vectors and threads -> a search
-
-
-def _built(dtype: Any, vectors: Vectors, threads: int) -> Any:
-    from semblance.gallery.index import VectorIndex
-
-    return VectorIndex.build(
-        vectors,
-        metric="cos",
-        dtype=dtype,
-        connectivity=M,
-        expansion_add=EF_CONSTRUCTION,
-        expansion_search=EF_SEARCH,
-        threads=threads,
-    )
-
-
-def _ours(dtype: Any) -> Callable[[Vectors, int], Search]:
-    """As a gallery searches: candidates from the index, put in order by the stored vectors."""
-
-    def build(vectors: Vectors, threads: int) -> Search:
-        from semblance.gallery.index_options import oversampled
-        from semblance.gallery.order import answered_in_order
-        from semblance.gallery.rescore import rescore
-
-        index = _built(dtype, vectors, threads)
-
-        def stored(rows: Rows) -> Vectors:  # as a gallery's shard gives them
-            return np.take(vectors, rows, axis=0)
-
-        def search(queries: Vectors, k: int) -> Rows:
-            def answers(queries: Vectors) -> tuple[Rows]:
-                candidates = index.candidates(queries, oversampled(k, dtype, len(vectors)), threads=threads)
-                return (rescore(queries, candidates, stored, k=k, metric="cos", threads=threads)[0],)
-
-            return answered_in_order(answers, queries)[0]
-
-        return search
-
-    return build
-
-
-def _index_alone(vectors: Vectors, threads: int) -> Search:
-    from semblance.gallery.order import answered_in_order
-
-    index = _built("bf16", vectors, threads)
-    return lambda queries, k: answered_in_order(lambda some: index.search(some, k, threads=threads), queries)[0]
-
-
-def _faiss_hnsw(vectors: Vectors, threads: int) -> Search:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexHNSWFlat(vectors.shape[1], M, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction, index.hnsw.efSearch = EF_CONSTRUCTION, EF_SEARCH
-    index.add(vectors)
-    return lambda queries, k: index.search(queries, k)[1]
-
-
-def _hnswlib(vectors: Vectors, threads: int) -> Search:
-    import hnswlib
-
-    index = hnswlib.Index("ip", vectors.shape[1])
-    index.init_index(len(vectors), M=M, ef_construction=EF_CONSTRUCTION, random_seed=1)
-    index.set_num_threads(threads)
-    index.add_items(vectors)
-    index.set_ef(EF_SEARCH)
-    return lambda queries, k: index.knn_query(queries, k)[0].astype(np.int64)
-
-
-def _ours_exact(vectors: Vectors, threads: int) -> Search:
-    from semblance.gallery.exact import search_exact
-
-    return lambda queries, k: search_exact(queries, vectors, k=k, metric="cos", threads=threads)[0]
-
-
-def _faiss_flat(vectors: Vectors, threads: int) -> Search:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    return lambda queries, k: index.search(queries, k)[1]
-
-
 APPROXIMATE = {
-    "semblance i8": _ours("i8"),
-    "semblance f16": _ours("f16"),
-    "semblance bf16": _ours("bf16"),
-    "semblance bf16, index alone": _index_alone,
-    "faiss HNSW": _faiss_hnsw,
-    "hnswlib": _hnswlib,
+    "semblance i8": "semblance_i8",
+    "semblance f16": "semblance_f16",
+    "semblance bf16": "semblance_bf16",
+    "semblance bf16, index alone": "semblance_bf16_alone",
+    "faiss HNSW": "faiss_hnsw",
+    "hnswlib": "hnswlib",
 }
-EXACT = {"semblance exact": _ours_exact, "faiss flat": _faiss_flat}
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Inside a contender's process
-
-
-def serve(connection: Connection, name: str, files: tuple[Path, Path], threads: int) -> None:
-    """Build, tell the seconds and bytes it took, then answer (first, last, times) with (seconds of each call, rows)."""
-    vectors, queries = (np.load(file, mmap_mode="r") for file in files)
-    vectors.max(), queries.max()  # read once, so that no contender pays for the disk
-    vectors, queries = vectors.view(np.ndarray), np.array(queries)
-    build = (APPROXIMATE | EXACT)[name]
-    build(queries[:1], threads)(queries[:1], 1)  # imports, and whatever a library sets up at its first call
-    connection.recv()
-    before, start = own_bytes(), time.perf_counter()
-    search = build(vectors, threads)
-    built = time.perf_counter() - start
-    after = own_bytes()
-    connection.send((built, None if before is None or after is None else after - before))
-    while (request := connection.recv()) is not None:
-        first, last, times = request
-        seconds = []
-        for number in range(times):
-            part = queries[first + number * (last - first) :][: last - first]
-            start = time.perf_counter()
-            rows = search(part, K)
-            seconds.append(time.perf_counter() - start)
-        connection.send((seconds, rows))
-
-
-def own_bytes() -> int | None:
-    """Memory that is this process's alone: files mapped are not; None where the system does not tell."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed and is kept for later is nobody's need
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) * 1024
+EXACT = {"semblance exact": "semblance_exact", "faiss flat": "faiss_flat"}
 
 
 # ------------------------------------------------------------------------------------------------------------------
 # The run
 
 
-@contextmanager
-def started(names: list[str], files: tuple[Path, Path], threads: int) -> Iterator[dict[str, Connection]]:
-    """A process for each contender; they end with the block."""
-    context = multiprocessing.get_context("spawn")
-    connections, processes = {}, []
-    for name in names:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, name, files, threads), daemon=True)
-        process.start()
-        theirs.close()
-        connections[name] = ours
-        processes.append(process)
-    try:
-        yield connections
-    finally:
-        for connection, process in zip(connections.values(), processes, strict=True):
-            if process.is_alive():
-                connection.send(None)
-            process.join(timeout=10)
-
-
 @dataclass(slots=True)
 class Measured:
     """What one contender did."""
 
-    build_s: float
-    build_bytes: int | None
-    batch_s: list[float]  # of all queries at once
-    single_ms: list[float]  # of one query
+    ready: Ready  # and what building took
     rows: Rows  # [Q, K]
+    batch_s: list[float] = field(default_factory=list)  # of all queries at once
+    single_ms: list[float] = field(default_factory=list)  # of one query
 
 
-def race(names: list[str], vectors: Vectors, queries: Vectors, *, threads: int, rounds: int) -> dict[str, Measured]:
-    """Every contender built and searched, in turns."""
-    measured: dict[str, Measured] = {}
+def race(
+    contenders: dict[str, str], vectors: Vectors, queries: Vectors, *, threads: int, rounds: int
+) -> dict[str, Measured]:
+    """Every contender built and searched, in turns. Raises BackendError where one fails."""
     with tempfile.TemporaryDirectory() as folder:
-        files = (Path(folder) / "vectors.npy", Path(folder) / "queries.npy")
-        np.save(files[0], vectors)
-        np.save(files[1], queries)
-        with started(names, files, threads) as connections:
-            for name, connection in connections.items():
-                build_s, build_bytes = _ask(connection, "build")
-                _, rows = _ask(connection, (0, len(queries), 1))  # warm-up, and the answers
-                measured[name] = Measured(build_s, build_bytes, [], [], rows)
+        options = [{"vectors": _saved(some, Path(folder)), "metric": "cos"} for some in (vectors, vectors[:_FEW])]
+        entries = [
+            Entry(kind="index", contender=contender, threads=threads, options=options[0], rehearsal=options[1])
+            for contender in contenders.values()
+        ]
+        with started(entries) as begun:
+            runners = {name: _checked(begun[contender], name) for name, contender in contenders.items()}
+            measured = {
+                name: Measured(runner.ready, _asked(runner, name, Take(Search(queries, K))).answers)
+                for name, runner in runners.items()
+            }
+            for name, seconds in _in_rounds(runners, 1, rounds).items():
+                measured[name].batch_s += seconds
             singles = min(SINGLE_CALLS, len(queries))
-            for number in range(rounds):
-                order = list(connections.items())
-                for name, connection in order[number % len(order) :] + order[: number % len(order)]:
-                    measured[name].batch_s += _ask(connection, (0, len(queries), 1))[0]
-                    measured[name].single_ms += [each * 1e3 for each in _ask(connection, (0, 1, singles))[0]]
+            for name, runner in runners.items():
+                _asked(runner, name, Take(Search(queries[:singles], K, is_single=True)))
+            for name, seconds in _in_rounds(runners, singles, rounds).items():
+                measured[name].single_ms += [each * 1e3 for each in seconds]
     return measured
 
 
-def _ask(connection: Connection, request: Any) -> Any:
-    connection.send(request)
-    return connection.recv()
+def _saved(vectors: Vectors, folder: Path) -> str:
+    path = folder / f"{len(vectors)}.npy"
+    np.save(path, vectors)
+    return str(path)
 
 
-def plain_search(queries: Vectors, vectors: Vectors, k: int) -> Rows:
-    """The k nearest of unit vectors, [Q, k] in no order, by float64 products of all with all."""
-    best = np.full((len(queries), k), -np.inf)
-    rows = np.full((len(queries), k), -1, np.int64)
-    doubles = queries.astype(np.float64)
-    for start in range(0, len(vectors), 8192):
-        products = doubles @ vectors[start : start + 8192].astype(np.float64).T
-        both = np.concatenate([best, products], axis=1)
-        numbers = np.concatenate([rows, np.broadcast_to(np.arange(products.shape[1]) + start, products.shape)], axis=1)
-        chosen = np.argpartition(-both, k - 1, axis=1)[:, :k]
-        best, rows = np.take_along_axis(both, chosen, axis=1), np.take_along_axis(numbers, chosen, axis=1)
-    return rows
+def _in_rounds(runners: dict[str, Runner], calls: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every call; each round begins with another contender."""
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    order = list(runners)
+    for number in range(rounds):
+        first = number % len(order)
+        for name in order[first:] + order[:first]:
+            seconds[name] += _asked(runners[name], name, Turn(calls, warm=False)).seconds
+    return seconds
 
 
-def recall(rows: Rows, truth: Rows) -> float:
-    """The share of the true K nearest that is among the K found, over all queries."""
-    return float(np.mean([np.isin(true, found).mean() for found, true in zip(rows, truth, strict=True)]))
+def _asked(runner: Runner, name: str, request: Take | Turn) -> Any:
+    return _checked(runner.ask(request), name)
+
+
+def _checked(answer: Any, name: str) -> Any:
+    if isinstance(answer, Failed):
+        raise BackendError(f"{name}: {answer.reason}")
+    return answer
 
 
 def results(measured: dict[str, Measured], truth: Rows) -> dict[str, Any]:
@@ -288,8 +125,8 @@ def results(measured: dict[str, Measured], truth: Rows) -> dict[str, Any]:
             "recall_at_10": recall(each.rows, truth),
             "single_median_ms": float(np.median(each.single_ms)),
             "single_p95_ms": float(np.percentile(each.single_ms, 95)),
-            "build_s": each.build_s,
-            "build_bytes": each.build_bytes,
+            "build_s": each.ready.load_s,
+            "build_bytes": each.ready.load_bytes,
             "batch_s": [round(seconds, 5) for seconds in each.batch_s],
             "single_ms": [round(milliseconds, 4) for milliseconds in each.single_ms],
         }
@@ -347,11 +184,11 @@ def main() -> None:
         vectors = clustered(rows, dimension, seed=0)
         queries = clustered(options.queries, dimension, seed=1)
         truth = plain_search(queries, vectors, K)
-        names = list(EXACT if options.exact else APPROXIMATE)
-        measured = race(names, vectors, queries, threads=options.threads, rounds=options.rounds)
+        contenders = EXACT if options.exact else APPROXIMATE
+        measured = race(contenders, vectors, queries, threads=options.threads, rounds=options.rounds)
     figures = results(measured, truth)
     show(figures, f"{rows:,} x {dimension}-d, {options.queries:,} queries, {options.threads} threads")
-    settings = {"k": K, "M": M, "efConstruction": EF_CONSTRUCTION, "ef": EF_SEARCH, "centres": CENTRES, "noise": NOISE}
+    settings = {"k": K, "M": M, "efConstruction": EF_CONSTRUCTION, "ef": EF, "centres": CENTRES, "noise": NOISE}
     document = {"machine": described, "threads": options.threads, "rows": rows, "dimension": dimension}
     document |= {"queries": options.queries, "settings": None if options.exact else settings}
     print(json.dumps(document | {"contenders": figures, "ratios": ratios(figures)}))

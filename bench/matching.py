@@ -5,10 +5,10 @@
 
 In: the strongest descriptors of two photographs of one square (BrusselsA, BrusselsB) at 750, 2,000 and 4,000 a side;
 and one query of 500 descriptors against 200 photographs of Caltech101, of 512 descriptors each: where a photograph has
-fewer, others' fill it up, drawn at random, and the title says how many. What each contender does is in
-`bench.matchers`. Ours must give BFMatcher's matches before anything is timed, else exit status 1; of the others the
-share is told: matches that both have, of those that either has. All run in one process, with as many threads each, in
-rounds, each of which begins with another contender; figures are medians, and all times are kept.
+fewer, others' fill it up, drawn at random, and the title says how many. Contenders are those of
+`bench/contenders/matching`. Ours must give BFMatcher's matches before anything is timed, else exit status 1; of the
+others the share is told: matches that both have, of those that either has. All run in one process, with as many threads
+each, in rounds, each of which begins with another contender; figures are medians, and all times are kept.
 
 Keypoints are found in Fashion-MNIST, train and test images, by 1 worker and by 2, in rounds too. The last line on
 stdout is one JSON document.
@@ -31,12 +31,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line, photographs
-from bench.matchers import CONTENDERS, OURS, REFERENCE, Triples
+from bench.contenders import Asked, Loaded, find
+from bench.contenders.matching_task import Descriptors, Pair
 from semblance.errors import InputError, SemblanceError, SourceError
 from semblance.inputs.datasets import fashion_mnist
-from semblance.local.descriptors import Descriptors
 from semblance.local.sift import SiftOptions, extract, extract_all
 
+Triples = set[tuple[int, int, int]]  # which picture, which descriptor of the query's, which of that picture's
+
+CONTENDERS = ("semblance", "bfmatcher", "faiss_flat", "flann")
+OURS, REFERENCE = (find("matching", name).TITLE for name in CONTENDERS[:2])
 _PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "faiss-cpu")
 _NUM_QUERY, _NUM_TRAIN = 500, 512  # descriptors, of one picture against many
 _WORKERS = (1, 2)
@@ -52,6 +56,7 @@ class Workload:
     title: str
     query: Descriptors
     train: list[Descriptors]
+    filled_share: float = 0.0  # of the others' descriptors, that are of a third picture
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -92,7 +97,7 @@ def many_photographs(num: int) -> Workload:
         train.append(np.concatenate([own, others[rng.choice(len(others), missing, replace=False)]]))
     share = num_filled / (num * _NUM_TRAIN)
     title = f"{_NUM_QUERY} x {num:,} pictures of {_NUM_TRAIN} ({share:.0%} filled up)"
-    return Workload(title, query[:_NUM_QUERY], train)
+    return Workload(title, query[:_NUM_QUERY], train, share)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -101,10 +106,11 @@ def many_photographs(num: int) -> Workload:
 
 def race(workload: Workload, *, threads: int, rounds: int) -> dict[str, Any]:
     """All contenders on one workload. Raises SemblanceError where our matches are not BFMatcher's."""
-    prepared = {name: prepare(workload.query, workload.train, threads) for name, prepare in CONTENDERS.items()}
-    found = {name: each.triples(each.run()) for name, each in prepared.items()}  # the warm-up as well
+    loaded = {(file := find("matching", name)).TITLE: file.load(Asked(threads)) for name in CONTENDERS}
+    runs = {name: prepared(each, workload) for name, each in loaded.items()}
+    found = {name: triples(each, runs[name]()) for name, each in loaded.items()}  # the warm-up as well
     check(workload.title, found[OURS], found[REFERENCE])
-    times = in_rounds({name: each.run for name, each in prepared.items()}, rounds)
+    times = in_rounds(runs, rounds)
     medians = {name: statistics.median(each) for name, each in times.items()}
     return {
         "title": workload.title,
@@ -119,9 +125,20 @@ def race(workload: Workload, *, threads: int, rounds: int) -> dict[str, Any]:
                 "num_matches": len(found[name]),
                 "times_ms": [round(seconds * 1e3, 3) for seconds in times[name]],
             }
-            for name in prepared
+            for name in runs
         },
     }
+
+
+def prepared(contender: Loaded, workload: Workload) -> Callable[[], Any]:
+    """All that is to be timed of it."""
+    given = contender.prepare(Pair(workload.query, tuple(workload.train)))
+    return lambda: contender.run(given)
+
+
+def triples(contender: Loaded, found: Any) -> Triples:
+    """What it found, as a set."""
+    return {(picture, query, train) for picture, query, train in contender.answers(found).tolist()}
 
 
 def check(title: str, ours: Triples, reference: Triples) -> None:

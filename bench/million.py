@@ -3,9 +3,9 @@
     python -m bench.million
     python -m bench.million --rows 100000 --dimension 64
 
-In: the made-up vectors of `bench.index`. Each step is timed, and its answers are compared with exact search. Memory is
-this process's peak so far, mapped files included, and what it holds for itself then, without them. The last line on
-stdout is one JSON document.
+In: the made-up vectors of `bench.neighbours`. Each step is timed, and its answers are compared with exact search.
+Memory is this process's peak so far, mapped files included, and what it holds for itself then, without them. The last
+line on stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.index import PACKAGES, K, clustered, own_bytes, recall
+from bench.index import PACKAGES, K
+from bench.neighbours import clustered, recall
+from bench.worker import own_bytes
 from semblance.card import ModelCard
 from semblance.gallery.build import build
 from semblance.gallery.exact import search_exact

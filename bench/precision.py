@@ -22,12 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.vs_tensorflow import Asked, of_files, race, started
+from bench.entries import backends, of_files
+from bench.racing import Entry, Race, run_race
+from bench.report import figures
+from bench.vs_tensorflow import Asked, workloads
 from export.gate import Judge
 from export.labelled import FEWEST, Labelled, open_domain
 from semblance.card import read_card
-from semblance.errors import InputError
-from semblance.inference.backends import names
+from semblance.errors import BackendError, InputError
 from semblance.inference.models import find_model
 from semblance.inference.session import Session
 
@@ -48,30 +50,45 @@ def measure(files: list[Path], asked: Asked, *, source: str | None, num_gate: in
         if card.fingerprint != cards[0].fingerprint:
             raise InputError(f"{file} is of another embedding space than {files[0]}; give the files of one model")
     images = open_domain(cards[0], source, num_gate=num_gate).gate
-    contenders = of_files(files, asked)
+    entries = of_files(files, asked.backends, threads=asked.threads, max_batch=max(asked.batches))
     reference = found_by(files[0], "cpu", images, asked.threads)
     judge = Judge(reference, images.labels, metric=cards[0].metric, images=images.described)
+    rates = _rates(cards[0].name, entries, images, asked)
     rows = []
-    for each in contenders:
-        assert each.file is not None
-        embeddings = found_by(each.file, each.backend, images, asked.threads)
-        gate = judge.measure(embeddings, backend=each.backend)
+    for entry in entries:
+        assert entry.backend is not None
+        file = Path(entry.options["file"])
+        gate = judge.measure(found_by(file, entry.backend, images, asked.threads), backend=entry.backend)
         rows.append(
             {
-                "name": each.name,
-                "file": each.file.name,
-                "bytes": each.file.stat().st_size,
+                "name": entry.name,
+                "file": file.name,
+                "bytes": file.stat().st_size,
                 **gate.as_card(forced=False),
-                "images_per_sec": {},
+                "images_per_sec": rates[entry.name],
             }
         )
-    with started(contenders) as connections:
-        for batch in asked.batches:
-            given = images.images[np.arange(batch) % len(images.images)]
-            seconds = race(connections, given, budget_s=asked.budget_s)["seconds"]
-            for row in rows:
-                row["images_per_sec"][str(batch)] = batch / float(np.median(seconds[row["name"]]))
     return rows
+
+
+def _rates(model: str, entries: list[Entry], images: Labelled, asked: Asked) -> dict[str, dict[str, float]]:
+    """Images a second of each entry at each batch size. Raises BackendError where one could not take part."""
+    race = Race(
+        suite="throughput",
+        name=f"throughput/{model}",
+        subject=model,
+        entries=entries,
+        workloads=workloads(images.images, asked.batches),
+        budget_s=asked.budget_s,
+    )
+    rates: dict[str, dict[str, float]] = {entry.name: {} for entry in entries}
+    for record in run_race(race):
+        if record["kind"] == "absent":
+            raise BackendError(f"{record['entry']} could not take part: {record['reason']}")
+        timing = figures.timing(record)
+        assert timing is not None
+        rates[record["entry"]][str(record["workload"]["batch"])] = timing.rate.value
+    return rates
 
 
 def show(rows: list[dict[str, Any]], batches: list[int]) -> None:
@@ -102,7 +119,7 @@ def main() -> None:
     """Measure the files named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="files or names of one model's exports, the fp32 one first")
-    parser.add_argument("--backends", nargs="+", default=["cpu", "openvino"], choices=names()[1:])
+    parser.add_argument("--backends", nargs="+", default=["cpu", "openvino"], choices=list(backends()))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32], metavar="N")
     parser.add_argument("--images", default=None, help="labelled pictures of the model's own domain")
     parser.add_argument("--gate-images", type=int, default=None, help="how many it is judged on")
@@ -116,7 +133,8 @@ def main() -> None:
     described = machine("onnxruntime", "openvino", "numpy")
     with mistakes_in_one_line():
         files = [find_model(each) for each in given.models]
-        asked = Asked(None, None, given.batches, given.threads, given.seconds, files, given.backends, False)
+        asked = Asked(batches=given.batches, threads=given.threads, budget_s=given.seconds, files=files,
+                      backends=given.backends)  # fmt: skip
         rows = measure(files, asked, source=given.images, num_gate=given.gate_images)
     show(rows, given.batches)
     print(json.dumps({"machine": described, "threads": given.threads, "results": rows}))

@@ -8,24 +8,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.matchers import CONTENDERS, OURS, REFERENCE
-from bench.matching import check, equal_share, in_rounds, many_photographs, two_photographs
+from bench.contenders import Asked, find
+from bench.matching import (
+    CONTENDERS,
+    OURS,
+    REFERENCE,
+    check,
+    equal_share,
+    in_rounds,
+    many_photographs,
+    prepared,
+    triples,
+    two_photographs,
+)
 from semblance.errors import InputError, SemblanceError
+
+TITLES = [find("matching", name).TITLE for name in CONTENDERS]
 
 
 @pytest.mark.parametrize("num", [1, 3])
 def test_contenders_match_alike(sift_pairs_dir: Path, num: int) -> None:
     (workload,) = two_photographs([600])
     found = {}
-    for name, prepare in CONTENDERS.items():
-        prepared = prepare(workload.query, workload.train * num, 1)
-        found[name] = prepared.triples(prepared.run())
-        assert prepared.triples(prepared.run()) == found[name] or name == "cv2.FlannBasedMatcher"
+    for name in TITLES:
+        loaded = find("matching", CONTENDERS[TITLES.index(name)]).load(Asked(1))
+        run = prepared(loaded, replace(workload, train=workload.train * num))
+        found[name] = triples(loaded, run())
+        assert triples(loaded, run()) == found[name] or name == "cv2.FlannBasedMatcher"
     assert len(found[REFERENCE]) >= 5 * num
     assert {picture for picture, _, _ in found[REFERENCE]} == set(range(num))
     assert found[OURS] == found[REFERENCE]
@@ -79,7 +94,7 @@ def test_the_last_line_has_all_times(printed: str) -> None:
     assert [row["num_query"] for row in document["matching"]] == [100, 200, 500]
     assert [len(row["num_train"]) for row in document["matching"]] == [1, 1, 3]
     for row in document["matching"]:
-        assert list(row["contenders"]) == list(CONTENDERS)
+        assert list(row["contenders"]) == TITLES
         assert all(len(each["times_ms"]) >= 2 for each in row["contenders"].values())
         assert row["contenders"][OURS]["equal_share"] == row["contenders"][OURS]["times_our_time"] == 1.0
         ours, theirs = (row["contenders"][name]["median_ms"] for name in (OURS, REFERENCE))
@@ -92,7 +107,7 @@ def test_the_last_line_has_all_times(printed: str) -> None:
 
 def test_the_tables_name_every_contender(printed: str) -> None:
     table = "\n".join(printed.splitlines()[:-1])
-    assert all(table.count(name) == 3 for name in CONTENDERS)
+    assert all(table.count(name) == 3 for name in TITLES)
 
 
 @pytest.mark.parametrize("wrong", [("--sizes", "0"), ("--pictures", "1"), ("--extract", "-1"), ("--threads", "0")])

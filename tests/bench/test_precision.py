@@ -14,7 +14,7 @@ from bench.vs_tensorflow import Asked
 from semblance.errors import InputError
 from semblance.inference.models import zoo_folder
 
-ASKED = Asked(None, None, [1], 2, 0, [], ["cpu"], False)
+ASKED = Asked(budget_s=0)
 
 
 @pytest.mark.usefixtures("fashion_mnist_dir")
@@ -24,7 +24,7 @@ def test_fp32_on_both_backends_finds_the_same() -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout.splitlines()[-1])["results"]
-    assert (first["name"], second["name"]) == ("cpu fp32", "openvino fp32")
+    assert (first["name"], second["name"]) == ("ort_cpu fp32", "openvino_cpu fp32")
     assert first["lost_p_at_10"] == 0
     assert first["overlap_at_10"] == 1
     assert second["overlap_at_10"] > 0.999
@@ -36,7 +36,7 @@ def test_fp32_on_both_backends_finds_the_same() -> None:
 
 def test_a_model_that_finds_hardly_more_than_chance_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     figures = ("chance", "p_at_1", "p_at_10", "lost_p_at_10", "overlap_at_10", "mean_cosine", "min_cosine")
-    row = {"name": "cpu fp32", "bytes": 1, "images": "pictures", "images_per_sec": {"1": 1.0}, "passed": True}
+    row = {"name": "ort_cpu fp32", "bytes": 1, "images": "pictures", "images_per_sec": {"1": 1.0}, "passed": True}
     show([row | dict.fromkeys(figures, 0.1) | {"warning": "it is hardly above chance"}], [1])
     assert "warning: it is hardly above chance" in capsys.readouterr().out
 

@@ -1,0 +1,21 @@
+"""The engine's session through DirectML on a GPU under Windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.contenders import Asked, Loaded, Role
+
+TITLE = "semblance, ONNX Runtime on DirectML"
+ROLE: Role = "engine"
+PACKAGES = ("onnxruntime-directml",)
+BACKEND = "directml"
+
+
+def load(asked: Asked) -> Loaded:
+    """Options: `file` (.onnx), `max_batch`."""
+    from semblance.inference.session import Session
+
+    return Loaded(
+        Session(Path(asked["file"]), backend=BACKEND, threads=asked.threads, max_batch=asked["max_batch"]).run
+    )

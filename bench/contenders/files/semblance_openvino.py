@@ -1,0 +1,15 @@
+"""The engine's encoder, given paths: it decodes ahead in threads while OpenVINO embeds."""
+
+from __future__ import annotations
+
+from bench.contenders import Asked, Loaded, Role
+from bench.contenders.picture_files import load_encoder
+
+TITLE = "semblance, OpenVINO"
+ROLE: Role = "engine"
+PACKAGES = ("openvino", "opencv-python-headless")
+
+
+def load(asked: Asked) -> Loaded:
+    """Options: `file` (.onnx), `batch`."""
+    return Loaded(load_encoder(asked, "openvino").embed)

@@ -1,0 +1,58 @@
+"""Races of embedding: the TensorFlow original, every export on every backend of this processor, and its ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from bench.entries import AGAINST_ORIGINAL, ceilings, entry, originals, plain
+from bench.operations import operations_of
+from bench.racing import Entry, Judge, Planned, Workload
+from bench.subjects import PRECISIONS, Subject
+from bench.suites.plan import Plan
+
+_COMPUTE_IN = {"cpu": ("fp32", "int8"), "openvino": PRECISIONS}
+
+
+def planned(suite: str, subject: Subject, plan: Plan, *, batches: Sequence[int], budget_s: float) -> Planned:
+    """The race of one model at these batch sizes."""
+    return Planned(
+        suite=suite,
+        name=f"{suite}/{subject.name}",
+        subject=subject.name,
+        entries=[
+            *originals(subject.name, options=subject.original_options, weights=subject.weights, threads=plan.threads),
+            *_exports(subject, plan, max(batches)),
+            *ceilings(plan.threads),
+        ],
+        workloads=[f"batch {batch}" for batch in batches],
+        load=partial(_load, subject, batches),
+        budget_s=budget_s,
+    )
+
+
+def _exports(subject: Subject, plan: Plan, max_batch: int) -> list[Entry]:
+    """Every precision on every backend that computes in it, and ONNX Runtime without the engine."""
+    path = subject.path("fp32")
+    operations = float(operations_of(path)) if path.is_file() else None
+    entries = [
+        entry(subject.path(precision), precision, backend, threads=plan.threads, max_batch=max_batch,
+              operations=operations)
+        for backend, precisions in _COMPUTE_IN.items()
+        for precision in precisions
+    ]  # fmt: skip
+    return [*entries, plain(path, threads=plan.threads, operations=operations)]
+
+
+def _load(subject: Subject, batches: Sequence[int]) -> tuple[list[Workload], Judge]:
+    images = subject.images(max(batches))
+    workloads = [
+        Workload(
+            name=f"batch {batch}",
+            given=images[:batch],
+            items=batch,
+            facts={"batch": batch, "image": "x".join(map(str, images.shape[1:]))},
+        )
+        for batch in batches
+    ]
+    return workloads, AGAINST_ORIGINAL

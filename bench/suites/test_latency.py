@@ -1,0 +1,21 @@
+"""One image at a time: how long a caller waits for its embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.racing import Planned
+from bench.subjects import subjects
+from bench.suites import models
+from bench.suites.plan import Plan
+
+
+def planned(plan: Plan) -> list[Planned]:
+    """A race for each model at batch 1."""
+    budget_s = 16.0 if plan.is_full else 5.0
+    return [models.planned("latency", each, plan, batches=[1], budget_s=budget_s) for each in subjects().values()]
+
+
+def test_latency(raced: Any, benchmark: Any) -> None:
+    """Shows the times of one contender."""
+    raced.show(benchmark)
