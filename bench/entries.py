@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.answers import mean_cosine
 from bench.contenders import find, names
-from bench.contenders.embedding import product_fp32, product_int8
+from bench.contenders.embedding import product_bf16, product_fp32, product_int8
 from bench.racing import Entry, Judge
 from semblance.card import read_card
 from semblance.errors import InputError
@@ -96,10 +96,12 @@ def of_files(
 
 
 def ceilings(threads: int) -> list[Entry]:
-    """The largest products, of float32 and of bytes. Of one call of theirs items are operations."""
+    """The largest products, of float32, bfloat16 and bytes. Of one call of theirs items are operations."""
     return [
         Entry(
             kind="embedding", contender=f"product_{precision}", precision=precision, threads=threads, items=operations
         )
-        for precision, operations in (("fp32", product_fp32.OPERATIONS), ("int8", product_int8.OPERATIONS))
+        for precision, operations in (
+            ("fp32", product_fp32.OPERATIONS), ("bf16", product_bf16.OPERATIONS), ("int8", product_int8.OPERATIONS),
+        )
     ]  # fmt: skip

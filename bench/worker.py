@@ -83,7 +83,7 @@ def serve(connection: Connection, kind: str, name: str, asked: Asked, rehearsal:
     except (EOFError, BrokenPipeError):  # the run has ended without us
         return
     except BaseException as error:
-        connection.send(Failed(_said(error)))
+        connection.send(Failed(_said(error, is_expected=kind == "known")))
 
 
 def _work(connection: Connection, loaded: Loaded) -> None:
@@ -109,11 +109,12 @@ def _timed(loaded: Loaded, prepared: Any, calls: int) -> list[float]:
     return seconds
 
 
-def _said(error: BaseException) -> str:
-    """What a user can mend needs no name; of anything else the kind is half of the message."""
+def _said(error: BaseException, *, is_expected: bool) -> str:
+    """What a user can mend needs no name; of anything else the kind is half of the message, and where it happened."""
     if isinstance(error, SemblanceError):
         return " ".join(str(error).split())
-    traceback.print_exception(error, file=sys.stderr)
+    if not is_expected:
+        traceback.print_exception(error, file=sys.stderr)
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

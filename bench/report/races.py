@@ -153,7 +153,7 @@ def ceiling_of(record: Record, ceilings: Sequence[Record]) -> Record | None:
         return min(timed, key=lambda pair: pair[0])[1] if timed else None
     if record.get("operations_per_item") is None:
         return None
-    wanted = "product_int8" if record.get("precision") == "int8" else "product_fp32"
+    wanted = f"product_{record.get('precision')}"
     fitting = [
         each for each in ceilings if each["contender"] == wanted and each["threads"] == record["threads"]
     ]  # a ceiling of other threads bounds nothing

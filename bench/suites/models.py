@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 
 from bench.entries import AGAINST_ORIGINAL, ceilings, entry, originals, plain
@@ -14,14 +14,20 @@ from bench.suites.plan import Plan
 _COMPUTE_IN = {"cpu": ("fp32", "int8"), "openvino": PRECISIONS}
 
 
-def planned(suite: str, subject: Subject, plan: Plan, *, batches: Sequence[int], budget_s: float) -> Planned:
-    """The race of one model at these batch sizes."""
+def planned(
+    suite: str, subject: Subject, plan: Plan, *, batches: Sequence[int], budget_s: float, quick: Container[str]
+) -> Planned:
+    """The race of one model at these batch sizes; a quick run has, of the original's ways, those named in `quick`.
+
+    A process of TensorFlow takes longer to start than all others to be measured.
+    """
+    ways = originals(subject.name, options=subject.original_options, weights=subject.weights, threads=plan.threads)
     return Planned(
         suite=suite,
         name=f"{suite}/{subject.name}",
         subject=subject.name,
         entries=[
-            *originals(subject.name, options=subject.original_options, weights=subject.weights, threads=plan.threads),
+            *(each for each in ways if plan.is_full or each.name in quick),
             *_exports(subject, plan, max(batches)),
             *ceilings(plan.threads),
         ],

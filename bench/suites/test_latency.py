@@ -13,7 +13,11 @@ from bench.suites.plan import Plan
 def planned(plan: Plan) -> list[Planned]:
     """A race for each model at batch 1."""
     budget_s = 16.0 if plan.is_full else 5.0
-    return [models.planned("latency", each, plan, batches=[1], budget_s=budget_s) for each in subjects().values()]
+    quick = ("tensorflow fp32", "keras_predict fp32")
+    return [
+        models.planned("latency", each, plan, batches=[1], budget_s=budget_s, quick=quick)
+        for each in subjects().values()
+    ]
 
 
 def test_latency(raced: Any, benchmark: Any) -> None:

@@ -16,8 +16,9 @@ _LARGE_NETWORK = "resnet101"
 def planned(plan: Plan) -> list[Planned]:
     """A race for each model over batch sizes."""
     budget_s = 12.0 if plan.is_full else 4.0
+    quick = ("tensorflow fp32", "tensorflow fp32 2 inter-op")
     return [
-        models.planned("throughput", each, plan, batches=batches(each, plan), budget_s=budget_s)
+        models.planned("throughput", each, plan, batches=batches(each, plan), budget_s=budget_s, quick=quick)
         for each in subjects().values()
     ]
 

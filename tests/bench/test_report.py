@@ -180,11 +180,11 @@ def test_of_an_originals_variants_the_better_one_stays(tmp_path: Path) -> None:
     assert found.original.rate == pytest.approx(160)  # type: ignore[union-attr]
 
 
-def test_int8_is_held_against_the_product_of_bytes_and_all_else_against_floats(tmp_path: Path) -> None:
+def test_each_precision_is_held_against_the_product_of_its_own_numbers(tmp_path: Path) -> None:
     ceilings = [
         race(contender=f"product_{precision}", title=f"product {precision}", role="ceiling", unit="operations",
              precision=precision, items=items, seconds=[[1.0]])
-        for precision, items in (("fp32", 1e12), ("int8", 4e12))
+        for precision, items in (("fp32", 1e12), ("bf16", 2e12), ("int8", 4e12))
     ]  # fmt: skip
     own = [
         race(precision=precision, operations_per_item=1e9, seconds=[[0.1]]) for precision in ("fp32", "bf16", "int8")
@@ -193,10 +193,10 @@ def test_int8_is_held_against_the_product_of_bytes_and_all_else_against_floats(t
     shares = {each.record["precision"]: (each.share.of, each.share.value) for each in found.entries if each.share}
     assert shares == {
         "fp32": ("product fp32", pytest.approx(0.32)),
-        "bf16": ("product fp32", pytest.approx(0.32)),
+        "bf16": ("product bf16", pytest.approx(0.16)),
         "int8": ("product int8", pytest.approx(0.08)),
     }
-    assert len(found.ceilings) == 2
+    assert len(found.ceilings) == 3
 
 
 def test_end_to_end_the_lower_ceiling_that_applies_counts(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from bench.contenders.embedding import product_int8
 from bench.entries import of_files
 from bench.vs_tensorflow import Asked, measure
 from semblance.errors import BackendError, InputError
+from semblance.inference.backends.openvino import has_bf16
 from semblance.inference.models import zoo_folder
 from tests.conftest import make_tiny_model
 
 CONTENDERS = ["tensorflow fp32", "tensorflow fp32 2 inter-op", "ort_cpu fp32", "openvino_cpu fp32"]
-CEILINGS = ["product_fp32 fp32", "product_int8 int8"]
+CEILINGS = ["product_fp32 fp32", *(["product_bf16 bf16"] if has_bf16() else []), "product_int8 int8"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
