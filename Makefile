@@ -21,12 +21,11 @@ lint: .venv/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The page is made also of a run in which something was wrong, and says so; the status is the run's
 bench: .venv/.tests
-	$(BIN)/python -m bench run $(ARGS); status=$$?; $(BIN)/python -m bench report && exit $$status
+	$(BIN)/python -m bench run --page semblance-bench $(ARGS)
 
 bench-full: .venv/.tests
-	$(BIN)/python -m bench run --full $(ARGS); status=$$?; $(BIN)/python -m bench report && exit $$status
+	$(BIN)/python -m bench run --full --page semblance-bench $(ARGS)
 
 # An environment of its own, since the wheels for CPU and GPU overwrite each other; none where there is no GPU (status 3)
 gpu-check: | $(BIN)/python

@@ -14,19 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-
-from rich.console import Console
-from rich.table import Table
-
-from bench import mistakes_in_one_line, run
-from bench.check import check
-from bench.records import Record
-from bench.report import command as report
-from bench.report import compare
+from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for; the exit status."""
+    # Here, since a contender's process imports the module that began the run: what stands above costs each of them
+    from bench import mistakes_in_one_line, run
+    from bench.report import command as report
+    from bench.report import compare
+
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,7 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(seconds: float) -> int:
-    claims: list[Record] = []
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench import mistakes_in_one_line
+    from bench.check import check
+
+    claims: list[dict[str, Any]] = []
     with mistakes_in_one_line():
         holds = check(claims.append, seconds=seconds)
     table = Table("claim", "found", "holds", title="does the harness tell the truth?")

@@ -24,20 +24,22 @@ from semblance.inference.backends.providers import PROVIDERS
 LEAST = {"fp32": 0.99999, "fp16": 0.999, "bf16": 0.99, "int8": 0.98}
 PRECISIONS = {"openvino": ("fp32", "bf16", "int8")}  # ONNX Runtime's providers have a table of their own
 
+XLA = "XLA"
 ORIGINAL = "tensorflow fp32"  # the entry that answers are held against
 AGAINST_ORIGINAL = Judge("mean cosine", ORIGINAL, mean_cosine)
 
 
 def originals(name: str, *, options: Mapping[str, Any], weights: str | None, threads: int) -> list[Entry]:
-    """TensorFlow with one and with two inter-op threads, and as the experiments call it."""
+    """TensorFlow with one and with two inter-op threads, compiled by XLA, and as the experiments call it."""
     given = {"original": name, "original_options": dict(options), "weights": weights}
     function = Entry(
         kind="embedding", contender="tensorflow", precision="fp32", threads=threads, least=LEAST["fp32"],
-        options=given | {"inter_threads": 1},
+        options=given | {"inter_threads": 1, "is_xla": False},
     )  # fmt: skip
     return [
         function,
-        replace(function, options=given | {"inter_threads": 2}, mark="2 inter-op"),
+        replace(function, options=given | {"inter_threads": 2, "is_xla": False}, mark="2 inter-op"),
+        replace(function, options=given | {"inter_threads": 1, "is_xla": True}, mark=XLA),
         replace(function, options=given, contender="keras_predict"),
     ]
 

@@ -33,6 +33,7 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line, photographs
 from bench.contenders import Asked, Loaded, find
 from bench.contenders.matching_task import Descriptors, Pair
+from bench.worker import come_to_rest
 from semblance.errors import InputError, SemblanceError, SourceError
 from semblance.inputs.datasets import fashion_mnist
 from semblance.local.sift import SiftOptions, extract, extract_all
@@ -46,7 +47,6 @@ _NUM_QUERY, _NUM_TRAIN = 500, 512  # descriptors, of one picture against many
 _WORKERS = (1, 2)
 _EXTRACT_ROUNDS = 3
 _TURN_S = 0.02  # of one contender in a round
-_PAUSE_S = 0.02  # before each turn: the last contender's threads may still be waiting for work, at full speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int, *, warm_up: bool 
     for number in range(rounds):
         first = number % len(order)
         for name in order[first:] + order[:first]:
-            time.sleep(_PAUSE_S)
+            come_to_rest()
             if warm_up:
                 runs[name]()
             begun = start = time.perf_counter()

@@ -7,9 +7,9 @@ meets all contenders of a round alike, so that ratios formed round by round outl
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,11 +21,13 @@ from bench.records import Record
 from bench.worker import Failed, Ready, Take, Taken, Turn, serve
 from semblance.errors import InputError
 
-_PAUSE_S = 0.02  # before each turn: the last contender's threads may still be waiting for work, at full speed
+_PATIENCE_S = 1800.0  # for one answer: building a large index takes minutes
 _MOST_CALLS = 400  # of one turn
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 15
 # Read by libraries when they are loaded; what has options of its own is told by its contender as well
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "TF_NUM_INTRAOP_THREADS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +135,13 @@ def _measured(race: Race, workload: Workload, runners: dict[str, Runner]) -> lis
                 drop(name, taken.reason)
             else:
                 lanes[name] = _Lane(runner, taken, _turn(taken.once_s, race.turn_s))
-    round_s = sum(lane.turn.calls * lane.taken.once_s + _PAUSE_S for lane in lanes.values())
+    round_s = sum(lane.turn.calls * lane.taken.once_s + lane.taken.rest_s for lane in lanes.values())
     order = list(lanes)
     for number in range(min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, round(race.budget_s / max(round_s, 1e-9))))):
         first = number % max(1, len(order))
         for name in order[first:] + order[:first]:
             if (lane := lanes.get(name)) is None:
                 continue
-            time.sleep(_PAUSE_S)
             done = lane.runner.ask(lane.turn)
             if isinstance(done, Failed):
                 drop(name, done.reason)
@@ -164,7 +165,11 @@ def _judged(race: Race, workload: Workload, name: str, entry: Entry, answers: Ma
     truth = answers.get(judge.against) if judge.truth is None else judge.truth[workload.name]
     if truth is None:  # the one that was to tell is not there
         return None
-    value = judge.value(answers[name], truth)
+    try:
+        value = judge.value(answers[name], truth)
+    except (ValueError, IndexError):  # they are of another shape than was asked for
+        value = 0.0
+    value = value if math.isfinite(value) else 0.0
     return {"measure": judge.measure, "value": value, "against": judge.against, "is_right": bool(value >= entry.least)}
 
 
@@ -231,7 +236,7 @@ class Runner:
         """Its answer, or Failed where it has none."""
         try:
             self.connection.send(request)
-            return self.connection.recv()
+            return _received(self.connection, self.process)
         except (EOFError, OSError):
             return _ended(self.process)
 
@@ -271,10 +276,19 @@ def _started(entry: Entry) -> Runner | Failed:
         process.start()
     theirs.close()
     try:
-        ready = ours.recv()
-    except EOFError:
+        ready = _received(ours, process)
+    except (EOFError, OSError):
         return _ended(process)
     return ready if isinstance(ready, Failed) else Runner(entry, ours, process, ready)
+
+
+def _received(connection: Connection, process: Any) -> Any:
+    """What the process says; one that says nothing is ended. Raises EOFError, OSError where it ended by itself."""
+    if connection.poll(_PATIENCE_S):
+        return connection.recv()
+    process.kill()
+    process.join()
+    return Failed(f"it did not answer within {_PATIENCE_S:g} s")
 
 
 def _ended(process: Any) -> Failed:

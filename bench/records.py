@@ -111,10 +111,19 @@ def read(path: Path) -> Results:
 
 def newest(folder: Path = RESULTS) -> Path:
     """The result file that was begun last. Raises InputError where there is none."""
-    begun = {path: read(path).run["started"] for path in sorted(folder.glob("*.jsonl"))}
+    begun = {path: _begun(path) for path in sorted(folder.glob("*.jsonl"))}
     if not begun:
         raise InputError(f"{folder} has no result file; run `make bench`")
     return max(begun, key=lambda path: begun[path])
+
+
+def _begun(path: Path) -> str:
+    """When it was begun; nothing but its first line is read, since a run may be writing its last."""
+    with path.open() as file:
+        try:
+            return str(json.loads(file.readline())["started"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} does not begin with the description of a run; it is no result file") from error
 
 
 def _lines(path: Path) -> Iterator[Record]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
+import os
 import re
 import tempfile
 import time
@@ -23,6 +25,7 @@ from bench.records import RESULTS, Record, Writer, read
 from bench.subjects import PRECISIONS, subject, subjects
 from bench.suites.plan import Profile
 from semblance.errors import SemblanceError
+from semblance.files import write_whole
 from semblance.instructions import processor_name
 
 SUITES = ("latency", "throughput", "end_to_end", "index", "matching", "start_up")
@@ -47,20 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="of each contender")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.jsonl",
                         help="the result file (default: in bench/results, by date and processor)")  # fmt: skip
+    parser.add_argument("--page", type=Path, default=None, metavar="DIR", help="make the report's page there as well")
 
 
 def main(given: argparse.Namespace) -> int:
     """Run the parts; 1 where an answer was wrong, a claim does not hold or a part failed."""
     profile: Profile = "full" if given.full else "quick"
-    path = given.out or RESULTS / _name(profile)
+    path = given.out or _new_path(RESULTS, profile)
     with mistakes_in_one_line():
         writer = Writer.begin(path, profile=profile, threads=given.threads, packages=_PACKAGES)
     parts: dict[str, Callable[[], bool]] = {
         "races": lambda: _races(given, profile, path),
         "scenarios": lambda: _scenarios(given.threads, profile, writer.append),
         "stages": lambda: _stages(given.threads, profile, writer.append),
-        "originals": lambda: _originals(profile, writer.append),
-        "check": lambda: _check(writer.append),
+        "originals": lambda: _originals(given.threads, profile, writer.append),
+        "check": lambda: _check(profile, writer.append),
     }
     started, failed = time.perf_counter(), []
     for name in given.parts:
@@ -70,19 +74,30 @@ def main(given: argparse.Namespace) -> int:
         except SemblanceError as error:
             _console.print(f"error: {name}: {' '.join(str(error).split())}")
             holds = False
+        except Exception:  # a mistake of ours; hours of the other parts are not lost for it
+            _console.print_exception()
+            holds = False
         if not holds:
             failed.append(name)
         _console.print(f"{name}: {time.perf_counter() - begun:.0f} s")
     counts = _counts(path)
     told = f"{path}: {sum(counts.values())} records in {time.perf_counter() - started:.0f} s"
     _console.print(told + (f"; something was wrong in {', '.join(failed)}" if failed else ""))
+    if given.page is not None:
+        from bench.report.page import page
+
+        write_whole(given.page / "report.html", page(read(path), has_pictures=True).encode())
+        _console.print(f"{given.page / 'report.html'}: the same as a page")
     print(json.dumps({"results": str(path), "records": counts, "failed": failed}))
     return 1 if failed else 0
 
 
-def _name(profile: Profile) -> str:
+def _new_path(folder: Path, profile: Profile) -> Path:
+    """By day and processor, and by number from the second one of a day: no run takes another's place."""
     processor = re.sub(r"[^a-z0-9]+", "-", processor_name().lower()).strip("-")
-    return f"{datetime.date.today().isoformat()}-{processor or 'unknown'}-{profile}.jsonl"
+    name = f"{datetime.date.today().isoformat()}-{processor or 'unknown'}-{profile}"
+    paths = (folder / f"{name}{f'-{number}' if number > 1 else ''}.jsonl" for number in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def _counts(path: Path) -> dict[str, int]:
@@ -147,21 +162,30 @@ def _stages(threads: int, profile: Profile, emit: Callable[[Record], None]) -> b
     return True
 
 
-def _originals(profile: Profile, emit: Callable[[Record], None]) -> bool:
-    from bench.originals.measuring import is_wrong, measure
+def _originals(threads: int, profile: Profile, emit: Callable[[Record], None]) -> bool:
+    from bench.originals.measuring import MEASURES, is_wrong, measure
 
     wrong: list[Record] = []
+    failed: list[int] = []
 
     def emitted(record: Record) -> None:
         emit(record)
         if is_wrong(record):
             wrong.append(record)
 
-    measure(quick=profile == "quick", emit=emitted)
-    return not wrong
+    for row in MEASURES:
+        try:
+            measure(
+                [row], quick=profile == "quick", train=profile == "full", emit=emitted, threads=threads,
+                weights_resnet101=os.environ.get("SEMBLANCE_RESNET101_WEIGHTS"),
+            )  # fmt: skip
+        except SemblanceError as error:  # the other rows have nothing to do with it
+            _console.print(f"error: row {row}: {' '.join(str(error).split())}")
+            failed.append(row)
+    return not (wrong or failed)
 
 
-def _check(emit: Callable[[Record], None]) -> bool:
+def _check(profile: Profile, emit: Callable[[Record], None]) -> bool:
     from bench.check import check
 
-    return check(emit)
+    return check(emit, is_quick=profile == "quick")

@@ -45,6 +45,7 @@ class Subject:
     arguments: tuple[str, ...] = ()  # of the exporter, for variants as well
     judged_on: tuple[str, ...] = ()  # the exporter's options for a variant's gate, which by default takes all images
     is_quick: Mapping[str, bool] = field(default_factory=dict)  # precisions that a quick run does not wait for: False
+    is_large: bool = False  # an image takes a tenth of a second
     missing: str | None = None  # why it cannot be had here
 
     @property
@@ -59,7 +60,7 @@ class Subject:
 
     @property
     def _folder(self) -> Path:
-        return home() / "bench" / f"{self.name}-{_state(self.name, self.arguments)}"
+        return home() / "bench" / f"{self.name}-{_state(self.name, (*self.arguments, f'{self.weights}'))}"
 
     def ensure(self, precision: str, *, is_full: bool, say: Callable[[str], None]) -> str | None:
         """Export that file unless it is there; None, or why it is not there."""
@@ -115,8 +116,9 @@ def subjects() -> dict[str, Subject]:
         "resnet101": Subject(
             "resnet101",
             weights=os.environ.get("SEMBLANCE_RESNET101_WEIGHTS", "random"),
-            judged_on=("--gate-images", "64", "--force"),  # random weights find nothing that could be lost
-            is_quick={"int8": False},
+            judged_on=("--gate-images", "200", "--force"),  # random weights find nothing that could be lost
+            is_large=True,
+            is_quick={"bf16": False, "int8": False},
         ),
     }
 

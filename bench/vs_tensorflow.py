@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.entries import AGAINST_ORIGINAL, backends, ceilings, of_files, originals
+from bench.entries import AGAINST_ORIGINAL, XLA, backends, ceilings, of_files, originals
 from bench.operations import operations_of
 from bench.racing import Race, Workload, run_race
 from bench.records import Record
@@ -70,7 +70,7 @@ def measure(model: str, asked: Asked) -> list[Record]:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as converter:
             files, images = converter.submit(_files_and_images, model, asked, Path(folder)).result()
         given = originals(model, options=asked.options, weights=asked.weights, threads=asked.threads)
-        entries = [each for each in given if each.contender == "tensorflow"]
+        entries = [each for each in given if each.contender == "tensorflow" and each.mark != XLA]
         entries += of_files(
             files,
             asked.backends,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance import Batcher, DeadlineExceeded, Encoder, ImageError, Overloaded
+from semblance import Batcher, Encoder, Overloaded, SemblanceError
 
 Results = dict[str, list[float] | str]
 
@@ -28,7 +28,7 @@ def work(jobs: queue.Queue[Path | None], batcher: Batcher, results: Results) -> 
     while (path := jobs.get()) is not None:
         try:
             results[path.name] = embed(batcher, path.read_bytes()).tolist()
-        except (ImageError, DeadlineExceeded) as error:
+        except (SemblanceError, OSError) as error:  # no picture, too late, not embedded; not to be read
             results[path.name] = f"{type(error).__name__}: {error}"
 
 

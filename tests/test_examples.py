@@ -118,8 +118,12 @@ def test_the_script_finds_a_picture_among_others(tmp_path: Path) -> None:
 def test_the_workers_embed_every_job_and_mark_the_bad_ones(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "photos", 90)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
-    results = load("worker_thread").run([*paths, tmp_path / "photos" / "bad.png"], num_workers=6)
+    folders = [tmp_path / f"album{number}" for number in range(8)]  # more than there are workers
+    for folder in folders:
+        folder.mkdir()
+    results = load("worker_thread").run([*folders, *paths, tmp_path / "photos" / "bad.png"], num_workers=6)
     assert results.pop("bad.png").startswith("ImageError: ")
+    assert all(isinstance(results.pop(folder.name), str) for folder in folders)
     found = np.array([results.pop(path.name) for path in paths], np.float32)
     assert results == {}
     assert np.abs(found - vectors(paths)).max() <= MOST

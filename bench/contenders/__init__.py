@@ -4,7 +4,8 @@ A file's name is the contender's. Each has the same names:
 
     TITLE     as tables call it
     ROLE      "original" (the TensorFlow way, or the way the originals searched and matched), "engine", "peer",
-              "ceiling" (what no contender can exceed) or "known" (checks the harness)
+              "ceiling" (what the processor reaches at most, for others to be held against) or "known" (checks the
+              harness)
     PACKAGES  the distributions it needs; where one is missing, the contender is absent and the report says why
     load      what it was asked for -> Loaded; imports what it needs there, since every contender has a process of its
               own and only that one is to be in it
@@ -25,6 +26,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +37,13 @@ from semblance.errors import InputError
 Role = Literal["original", "engine", "peer", "ceiling", "known"]
 
 KINDS = ("embedding", "files", "index", "matching", "start_up", "known")
+
+_OTHER_WHEELS = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-migraphx"),
+    "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "tensorflow": ("tensorflow-cpu", "tensorflow-macos"),
+    "faiss-cpu": ("faiss-gpu-cu12", "faiss-gpu", "faiss"),
+}  # of the same library
 
 
 def same(given: Any) -> Any:
@@ -49,6 +58,7 @@ class Loaded:
     run: Callable[[Any], Any]  # a prepared input -> its answer, in whatever form the contender has it in
     prepare: Callable[[Any], Any] = same  # an input of the task -> the form that the contender works on; once
     answers: Callable[[Any], Any] = same  # what `run` gave -> an array in the form that the task asks for
+    peak_bytes: Callable[[], int | None] | None = None  # the most memory so far, where another process does the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +103,10 @@ def versions(file: ContenderFile) -> dict[str, str]:
     """Of the distributions it needs. Raises InputError naming the one that is missing."""
     found = {}
     for package in file.PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise InputError(f"{package} is not installed (pip install {package})") from None
+        for wheel in (package, *_OTHER_WHEELS.get(package, ())):
+            with suppress(importlib.metadata.PackageNotFoundError):
+                found[wheel] = importlib.metadata.version(wheel)
+                break
+        else:
+            raise InputError(f"{package} is not installed (pip install {package})")
     return found

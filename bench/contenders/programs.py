@@ -29,6 +29,7 @@ from models.base import find
 from models.weights import kept, load
 path, asked = sys.argv[1], json.loads(sys.argv[2])
 tf.config.threading.set_intra_op_parallelism_threads(asked["threads"])
+tf.config.threading.set_inter_op_parallelism_threads(1)
 original = find(asked["original"], **asked["original_options"])
 network = original.network()
 load(network, original, asked["weights"])
@@ -50,7 +51,17 @@ def running(program: str, *arguments: str) -> Loaded:
         ended = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True)
         return ended.stdout
 
-    return Loaded(run, answers=_embedding)
+    return Loaded(run, answers=_embedding, peak_bytes=_peak_bytes)
+
+
+def _peak_bytes() -> int | None:
+    """The most that any of the programs had in memory; None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _embedding(printed: str) -> NDArray[np.float32]:

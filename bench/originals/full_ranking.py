@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,9 @@ class Whole:
 
 def whole_ranking(
     queries: Vectors,
-    query_labels: NDArray[np.uint8],
+    query_labels: NDArray[np.integer[Any]],
     gallery: Vectors,
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
     *,
     own: NDArray[np.int64],
     metric: Metric,

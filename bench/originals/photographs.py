@@ -172,12 +172,11 @@ def retrieval_record(
     which some have eight pictures.
     """
     own = np.arange(len(vectors), dtype=np.int64)
-    small = labels.astype(np.uint8)  # 101 classes
-    queries = Queries.others(vectors, small) if is_self_included else Queries.rows_of(small, own)
+    queries = Queries.others(vectors, labels) if is_self_included else Queries.rows_of(labels, own)
     rows = ranking.exact(vectors, queries, metric=metric, threads=2)
-    whole = whole_ranking(vectors, small, vectors, small, own=queries.own, metric=metric)
-    figures = ranking.figures(rows, small, queries, whole=whole)
-    figures["at_k"] |= _at_50(vectors, small, queries, metric)
+    whole = whole_ranking(vectors, labels, vectors, labels, own=queries.own, metric=metric)
+    figures = ranking.figures(rows, labels, queries, whole=whole)
+    figures["at_k"] |= _at_50(vectors, labels, queries, metric)
     return {
         "kind": "retrieval",
         "precision": "fp32",
@@ -193,7 +192,7 @@ def retrieval_record(
     }
 
 
-def _at_50(vectors: Vectors, labels: NDArray[np.uint8], queries: Queries, metric: Metric) -> dict[str, Any]:
+def _at_50(vectors: Vectors, labels: NDArray[np.int64], queries: Queries, metric: Metric) -> dict[str, Any]:
     from semblance.gallery.exact import search_exact
 
     if len(vectors) <= _DEPTH_50:

@@ -26,7 +26,7 @@ from semblance.gallery.order import answered_in_order
 from semblance.gallery.rescore import rescore
 
 Vectors = NDArray[np.float32]
-Labels = NDArray[np.uint8]
+Labels = NDArray[np.integer[Any]]
 Rows = NDArray[np.int64]
 
 DEPTHS = (1, 2, 5, 10, 15, 20, 30)
@@ -66,7 +66,7 @@ class Queries:
 
     def num_relevant(self, labels: Labels) -> Rows:
         """How many images of its class a gallery with `labels` [N] holds for each query [Q], itself not counted."""
-        counts = np.bincount(labels, minlength=256)[self.labels]  # [Q]
+        counts = np.bincount(labels, minlength=int(self.labels.max(initial=0)) + 1)[self.labels]  # [Q]
         return (counts - (self.own >= 0)).astype(np.int64)
 
 

@@ -127,7 +127,7 @@ def _compare_races(old: dict[Key, Record], new: dict[Key, Record], found: Differ
         )
     found.changes.sort(key=lambda each: each.change.value)
     if without:
-        found.told.append(f"{without} contenders have no original in their race, so their ratios cannot be compared")
+        found.told.append(f"{without} contenders have no original in their race, the same in both files: no ratios")
     if originals:
         found.told.append(f"{originals} originals are what ratios are to; --absolute compares them as well")
 
@@ -137,13 +137,10 @@ def _race_of(key: Key, records: dict[Key, Record]) -> list[Record]:
 
 
 def _originals(old: list[Record], new: list[Record]) -> tuple[Record, Record] | None:
-    """The original of a race in both files: the one that was fastest before where it took part after, too."""
-    first = fastest_original(old)
-    if first is None:
-        return None
-    same = [each for each in new if entry_key(each) == entry_key(first) and timing(each)]
-    second = same[0] if same else fastest_original(new)
-    return None if second is None else (first, second)
+    """The original of a race in both files: of those that took part in both the one that was fastest before."""
+    after = {entry_key(each): each for each in new if each["role"] == "original" and timing(each)}
+    first = fastest_original(each for each in old if entry_key(each) in after)
+    return None if first is None else (first, after[entry_key(first)])
 
 
 def _find_wrong(old: dict[Key, Record], new: dict[Key, Record], found: Differences) -> None:

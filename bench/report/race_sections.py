@@ -19,8 +19,9 @@ _SAID = {
     "logarithmic: a step up is a factor.",
     "latency": "One call after the other. Curves show which share of the calls took no longer than so many "
     "milliseconds: further left is faster, steeper is steadier.",
-    "end_to_end": "Picture files to embeddings, decoding inside. The engine's ceiling is the lower of decoding alone "
-    "and its inference alone in the same race, of others decoding alone; who overlaps the two comes near to it.",
+    "end_to_end": "Picture files to embeddings, decoding inside; the system holds the files in memory. The engine's "
+    "ceiling is the lower of decoding alone and its inference alone in the same race, of others decoding alone; who "
+    "overlaps the two comes near to it.",
     "start_up": "A new process that loads the model and embeds one picture file, from its start to the answer.",
     "index": "Queries per second over recall: up and to the right is better. Building is timed apart.",
     "matching": "Descriptors to the matches that Lowe's ratio test keeps. Answers are the share of matches that are "

@@ -123,8 +123,13 @@ def raced(request: pytest.FixtureRequest) -> Raced:
     case: Case = request.param
     done = request.config.stash[_DONE]
     if case.planned.name not in done:
-        done[case.planned.name] = _race(request, case.planned)
+        try:
+            done[case.planned.name] = _race(request, case.planned)
+        except Exception as error:  # tried once: all of its cases fail by it
+            done[case.planned.name] = error
     records = done[case.planned.name]
+    if isinstance(records, Exception):
+        raise records
     found = [each for each in records if _is_of(each, case)]
     if not found:
         pytest.skip(next(each["reason"] for each in records if each["kind"] == "absent" and _is_absence(each, case)))
@@ -134,7 +139,7 @@ def raced(request: pytest.FixtureRequest) -> Raced:
 # ------------------------------------------------------------------------------------------------------------------
 
 _FOLDER: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()
-_DONE: pytest.StashKey[dict[str, list[Record]]] = pytest.StashKey()
+_DONE: pytest.StashKey[dict[str, list[Record] | Exception]] = pytest.StashKey()
 
 
 def _race(request: pytest.FixtureRequest, planned: Planned) -> list[Record]:

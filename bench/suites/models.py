@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from functools import partial
 
-from bench.entries import AGAINST_ORIGINAL, ceilings, entry, originals, plain
+from bench.entries import AGAINST_ORIGINAL, XLA, ceilings, entry, originals, plain
 from bench.operations import operations_of
 from bench.racing import Entry, Judge, Planned, Workload
 from bench.subjects import PRECISIONS, Subject
@@ -27,7 +27,12 @@ def planned(
         name=f"{suite}/{subject.name}",
         subject=subject.name,
         entries=[
-            *(each for each in ways if plan.is_full or each.name in quick),
+            # XLA compiles a large network for minutes, at each batch size anew
+            *(
+                each
+                for each in ways
+                if each.name in quick or (plan.is_full and not (subject.is_large and each.mark == XLA))
+            ),
             *_exports(subject, plan, max(batches)),
             *ceilings(plan.threads),
         ],

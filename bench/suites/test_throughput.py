@@ -10,13 +10,12 @@ from bench.suites import models
 from bench.suites.plan import Plan
 
 _SMALL_IMAGE = 64 * 64 * 3
-_LARGE_NETWORK = "resnet101"
 
 
 def planned(plan: Plan) -> list[Planned]:
     """A race for each model over batch sizes."""
     budget_s = 12.0 if plan.is_full else 4.0
-    quick = ("tensorflow fp32", "tensorflow fp32 2 inter-op")
+    quick = ("tensorflow fp32",)
     return [
         models.planned("throughput", each, plan, batches=batches(each, plan), budget_s=budget_s, quick=quick)
         for each in subjects().values()
@@ -28,8 +27,8 @@ def batches(subject: Subject, plan: Plan) -> list[int]:
     original = subject.original
     if original.height * original.width * original.channels <= _SMALL_IMAGE:
         return [1, 8, 32, 128, 256, 1024] if plan.is_full else [8, 32, 256]
-    if subject.name == _LARGE_NETWORK:
-        return [1, 8, 32] if plan.is_full else [8]
+    if subject.is_large:
+        return [1, 8, 32] if plan.is_full else [1, 8]
     return [1, 8, 32, 128] if plan.is_full else [8, 32]
 
 

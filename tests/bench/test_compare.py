@@ -118,6 +118,21 @@ def test_the_same_original_is_taken_in_both_files(tmp_path: Path) -> None:
     assert found["Keras fp32"].change.value == pytest.approx(3, rel=0.1)
 
 
+def test_ratios_to_different_originals_are_not_compared(tmp_path: Path) -> None:
+    """Before TensorFlow took part, after only Keras, which is slow: the engine is not the faster for that."""
+    engine, tensorflow = pair(0.1, 0.2)
+    keras = race(contender="keras_predict", title="Keras", role="original", seconds=[[2.0], [2.0]])
+    a = file_of(tmp_path / "a.jsonl", engine, tensorflow)
+    b = file_of(tmp_path / "b.jsonl", pair(0.2, 0.2, seed=1)[0], keras)
+    found = differences(a, b, is_absolute=False)
+    assert found.changes == []
+    assert "no original" in found.told[0]
+    # with both in one file, and the slower one in the other, ratios are to that one
+    c = file_of(tmp_path / "c.jsonl", engine, tensorflow, keras)
+    (change,) = differences(c, b, is_absolute=False).changes
+    assert change.change.value == pytest.approx(0.5, rel=0.1)
+
+
 def test_without_an_original_there_is_no_ratio_and_it_is_told(tmp_path: Path) -> None:
     a, b = (file_of(tmp_path / f"{name}.jsonl", race()) for name in "ab")
     found = differences(a, b, is_absolute=False)

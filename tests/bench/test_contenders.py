@@ -5,6 +5,7 @@ Speed is not tested. Those that need a GPU are read, not run.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -18,12 +19,14 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.answers import mean_cosine
-from bench.contenders import KINDS, Asked, Loaded, Role, find, names
+from bench.contenders import KINDS, Asked, Loaded, Role, find, names, versions
 from bench.contenders.index_task import Search
 from bench.contenders.matching_task import Pair
+from bench.contenders.programs import running
 from bench.neighbours import plain_search, recall, recall_of_ties
 from bench.racing import Entry, Judge, Race, Workload, run_race
 from bench.suites.test_matching import LEAST, plain_matches
+from semblance.errors import InputError
 from semblance.inference.models import zoo_folder
 from semblance.inputs.datasets import fashion_mnist
 from tests.conftest import make_tiny_model
@@ -227,3 +230,25 @@ def test_a_program_that_fails_is_an_error(tmp_path: Path) -> None:
     contender = find("start_up", "semblance").load(Asked(1, {"file": str(tmp_path / "missing.onnx")}))
     with pytest.raises(subprocess.CalledProcessError):
         contender.run(str(tmp_path / "missing.png"))
+
+
+def test_a_program_s_memory_is_its_own_not_that_of_the_process_that_starts_it() -> None:
+    contender = running("import sys; kept = b'x' * 300_000_000; print(sys.argv[1])")
+    assert contender.run("00000000") == "00000000\n"
+    assert contender.peak_bytes is not None
+    assert contender.peak_bytes() > 300_000_000
+
+
+def test_another_wheel_of_the_same_library_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"onnxruntime-gpu": "1.31.1"}
+
+    def version(name: str) -> str:
+        if name not in there:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert versions(find("embedding", "ort_cpu")) == {"onnxruntime-gpu": "1.31.1"}
+    there.clear()
+    with pytest.raises(InputError, match=r"onnxruntime is not installed \(pip install onnxruntime\)"):
+        versions(find("embedding", "ort_cpu"))

@@ -18,7 +18,7 @@ from bench.originals.linear_probe import (
     probe,
     vote,
 )
-from bench.originals.photographs import Embedded
+from bench.originals.photographs import Embedded, retrieval_record
 from bench.records import KINDS, Record
 from semblance.errors import InputError
 
@@ -103,3 +103,12 @@ def test_what_is_not_here_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     (record,) = records
     assert (record["kind"], record["race"]) == ("absent", "row 7")
     assert "photographs are not on this machine" in record["reason"]
+
+
+def test_more_classes_than_a_byte_counts_are_told_apart() -> None:
+    """Two pictures of each of 300 classes, each pair by itself: all is found, and class 256 is not class 0."""
+    labels = np.repeat(np.arange(300), 2)
+    angles = labels / 300 * np.pi
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    record = retrieval_record(vectors, labels, metric="l2sq")
+    assert (record["at_k"]["1"]["recall"], record["at_k"]["1"]["f1"], record["map"]) == (1, 1, 1)

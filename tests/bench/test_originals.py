@@ -339,6 +339,7 @@ def test_row_4_comes_out_exactly_and_as_by_opencv(fashion_mnist_dir: Path) -> No
     published = [record for record in found if record["kind"] == "published"]
     assert len(published) == 10
     assert all(record["is_exact"] for record in published)
+    assert [record["holds"] for record in found if record["kind"] == "check"] == [True]
     by_opencv, part, whole = (record for record in found if record["kind"] == "retrieval")
     assert part["at_k"] == by_opencv["at_k"]
     assert part["map"] == by_opencv["map"]

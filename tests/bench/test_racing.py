@@ -6,6 +6,8 @@ How long anything takes depends on the machine and on what else it does: `python
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from bench.contenders.known.sleeps_5_ms import TAKES_S
 from bench.entries import ceilings, entry
 from bench.racing import Entry, Judge, Planned, Race, Runner, Workload, run_race, started
 from bench.records import Record
-from bench.worker import Failed, peak_bytes
+from bench.worker import Failed, Turn, come_to_rest, peak_bytes
 from semblance.errors import InputError
 from semblance.inference.models import zoo_folder
 from semblance.inference.session import Session
@@ -77,6 +79,28 @@ def test_one_that_ends_is_told_by_its_status() -> None:
         assert runner.ask(object()) == Failed("its process ended with status -9; what it said is above")  # type: ignore[arg-type]
 
 
+def test_one_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with started([SIESTA]) as begun:
+        runner = begun["sleeps_5_ms"]
+        assert isinstance(runner, Runner)
+        monkeypatch.setattr("bench.racing._PATIENCE_S", 0.1)
+        assert runner.ask(Turn(calls=10_000, warm=False)) == Failed("it did not answer within 0.1 s")
+        assert not runner.process.is_alive()
+
+
+def test_a_process_rests_when_its_threads_sleep() -> None:
+    ends = time.perf_counter() + 0.2
+
+    def look_for_work() -> None:
+        while time.perf_counter() < ends:
+            pass
+
+    thread = threading.Thread(target=look_for_work)
+    thread.start()
+    assert come_to_rest() >= 0.01
+    assert not thread.is_alive()
+
+
 def test_answers_are_held_against_the_truth_or_against_another_entry() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
     path = zoo_folder() / "siamese.onnx"
@@ -95,6 +119,18 @@ def test_answers_are_held_against_the_truth_or_against_another_entry() -> None:
         assert (right["answers"]["value"], right["answers"]["is_right"]) == (1.0, True)
         assert (shuffled["answers"]["value"], shuffled["answers"]["is_right"]) == (0.0, False)
     assert unjudged[0]["answers"] is None
+
+
+@pytest.mark.parametrize("found", [float("nan"), ValueError("operands could not be broadcast together")])
+def test_answers_that_cannot_be_judged_are_wrong_and_stop_nobody(found: float | ValueError) -> None:
+    def value(answers: Any, truth: Any) -> float:
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    judged = Entry(kind="known", contender="sleeps_5_ms", threads=1, least=0.5)
+    (record, _) = race([judged], NUMBERS, Judge("agreement", "truth", value, {"number 1": 1, "number 2": 2}))
+    assert (record["answers"]["value"], record["answers"]["is_right"]) == (0.0, False)
 
 
 def test_an_entry_takes_part_only_in_its_workloads_and_ceilings_count_operations() -> None:

@@ -63,6 +63,12 @@ def test_a_changed_exporter_makes_its_own_files(monkeypatch: pytest.MonkeyPatch,
     module._state.cache_clear()
 
 
+def test_other_weights_make_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = subject("resnet101").path("fp32")
+    monkeypatch.setenv("SEMBLANCE_RESNET101_WEIGHTS", "imagenet")
+    assert subject("resnet101").path("fp32") != before
+
+
 def test_names_and_images() -> None:
     assert list(subjects()) == ["autoencoder", "siamese", "mobilenet", "resnet101"]
     assert PRECISIONS == ("fp32", "bf16", "int8")

@@ -1,4 +1,4 @@
-"""The largest product of bfloat16: what no bf16 network on this processor can exceed. It embeds nothing.
+"""The largest product of bfloat16 by OpenVINO: what a network is held against. It embeds nothing.
 
 A chain of products, as layers are one: rounding float32 to bfloat16, and back, is paid for once and not with each.
 """

@@ -1,4 +1,4 @@
-"""The largest product of float32: what no fp32 network on this processor can exceed. It embeds nothing."""
+"""The largest product of float32 by ONNX Runtime: what a network is held against. It embeds nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest product of bytes, u8 x s8: what no int8 network on this processor can exceed. It embeds nothing."""
+"""The largest product of bytes, u8 x s8, by ONNX Runtime: what a network is held against. It embeds nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The original's own path as one compiled tf.function: the fastest that TensorFlow has for it without changing it."""
+"""The original's own path as one tf.function, and where it is asked for compiled by XLA."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("tensorflow", "keras")
 
 
 def load(asked: Asked) -> Loaded:
-    """Options: `original`, `original_options`, `weights` (as `models.weights.load`), `inter_threads`."""
+    """Options: `original`, `original_options`, `weights` (as `models.weights.load`), `inter_threads`, `is_xla`."""
     from export.quiet import import_tensorflow_quietly
 
     import_tensorflow_quietly()
@@ -26,5 +26,9 @@ def load(asked: Asked) -> Loaded:
     original = find(asked["original"], **asked["original_options"])
     opened = open_original(original, asked["weights"])
     shape = [None, original.height, original.width, original.channels]
-    embed: Any = tf.function(own_path(original, opened.network), input_signature=[tf.TensorSpec(shape, tf.uint8)])
+    embed: Any = tf.function(
+        own_path(original, opened.network),
+        input_signature=[tf.TensorSpec(shape, tf.uint8)],
+        jit_compile=asked["is_xla"] or None,
+    )
     return Loaded(lambda images: embed(images).numpy())
