@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from export.images import parity_images
 from models.base import Original, find
-from semblance.errors import InputError
+from semblance.errors import InputError, SourceError
 from semblance.home import home
 from semblance.inference.models import zoo_folder
 
@@ -71,6 +71,11 @@ class Subject:
         say(f"exporting {self.name} in {precision} into {self._folder}")
         return self._export(precision)
 
+    def require(self) -> None:
+        """Raises SourceError where it cannot be had here."""
+        if self.missing:
+            raise SourceError(self.missing)
+
     def _export(self, precision: str) -> str | None:
         target = self._folder / _file_name(self.name, precision)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,8 @@ class Subject:
         return next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "the export failed")
 
     def images(self, count: int) -> NDArray[np.uint8]:
-        """`count` real ones, uint8 [count, H, W, C]; where there are fewer, the first again."""
+        """`count` real ones, uint8 [count, H, W, C]; where there are fewer, the first again. Raises SourceError."""
+        self.require()
         return _images(self.name, tuple(self.original_options.items()), count)
 
 
@@ -106,7 +112,7 @@ def subjects() -> dict[str, Subject]:
         "mobilenet": Subject(
             "mobilenet",
             {"alpha": 0.75},
-            weights=str(mobilenet),
+            weights=None if mobilenet is None else str(mobilenet),
             arguments=("--alpha", "0.75"),
             judged_on=("--gate-images", "400"),
             missing=None

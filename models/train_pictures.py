@@ -145,7 +145,8 @@ def train_pairs(options: argparse.Namespace) -> None:
     if options.base in _SMALL_BASES:
         if given := [name for name in ("weights", "alpha") if getattr(options, name) is not None]:
             raise InputError(f"--{given[0]} is of a network of Keras Applications; the base {options.base} has none")
-        size = options.size or 28 if options.base == "siamese" else _small_size(options.size)
+        by_default = 28 if options.base == "siamese" else None
+        size = _small_size(by_default if options.size is None else options.size)
         run = _Run.begin(options, f"{options.base}-pairs", size, _SMALL_BASES[options.base])
         base = pairs.small_base(options.base, run.pictures, recipe)
         trained = pairs.train_small(run.pictures, run.parts, base, recipe, verbose=_verbose())

@@ -1,9 +1,13 @@
-"""README's file tree is true: what it names exists, and every source file is named."""
+"""README is true: its file tree names what exists and every source file, its tables are those of the result file."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+from bench.records import read
+from bench.report.picture import picture
+from bench.report.readme import TABLES, rewritten
 
 _ROOT = Path(__file__).parents[1]
 _CODE = ("engine/semblance", "models", "export", "bench")
@@ -38,3 +42,12 @@ def test_every_source_file_is_in_the_tree() -> None:
             path = file.relative_to(_ROOT).as_posix()
             is_bare_package = file.name == "__init__.py" and path not in named
             assert path in named or is_bare_package, f"{path} is not in README's file tree"
+
+
+def test_its_tables_and_its_chart_are_made_from_the_result_file_that_it_names() -> None:
+    text = (_ROOT / "README.md").read_text()
+    (named,) = set(re.findall(r"bench/results/[\w.-]+\.jsonl", text))
+    results = read(_ROOT / named)
+    assert rewritten(text, results) == (text, [])
+    assert {*re.findall(r"<!-- bench:(\S+) -->", text)} == TABLES.keys()
+    assert (_ROOT / "docs" / "benchmark.svg").read_text() == picture(results)

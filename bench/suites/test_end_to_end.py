@@ -131,6 +131,7 @@ def _options(model: Subject, precision: str) -> dict[str, Any]:
 
 
 def _load(data: Data, folder: Path, count: int) -> tuple[list[Workload], Judge]:
+    subject(data.model).require()
     paths = data.write(folder, count)
     facts = {"files": len(paths), "bytes": sum(path.stat().st_size for path in paths), "kind": data.kind}
     workload = Workload(name=data.files(count), given=[str(path) for path in paths], items=len(paths), facts=facts)

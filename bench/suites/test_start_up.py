@@ -56,6 +56,7 @@ def _entries(model: Subject, plan: Plan) -> list[Entry]:
 
 
 def _load(data: Data, folder: Path) -> tuple[list[Workload], Judge]:
+    subject(data.model).require()
     (path,) = data.write(folder, 1)
     return [Workload(name=data.files(1), given=str(path), items=1)], Judge("cosine", _ORIGINAL, mean_cosine)
 

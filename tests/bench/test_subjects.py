@@ -10,7 +10,7 @@ import pytest
 from bench import subjects as module
 from bench.subjects import PRECISIONS, Subject, subject, subjects
 from semblance.card import read_card
-from semblance.errors import InputError
+from semblance.errors import InputError, SourceError
 from semblance.inference.models import zoo_folder
 
 
@@ -67,6 +67,14 @@ def test_other_weights_make_other_files(monkeypatch: pytest.MonkeyPatch) -> None
     before = subject("resnet101").path("fp32")
     monkeypatch.setenv("SEMBLANCE_RESNET101_WEIGHTS", "imagenet")
     assert subject("resnet101").path("fp32") != before
+
+
+def test_one_whose_weights_are_not_here_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_weights_file", lambda _: None)
+    model = subject("mobilenet")
+    assert "is not on this machine" in str(model.ensure("fp32", is_full=True, say=pytest.fail))
+    with pytest.raises(SourceError, match="is not on this machine; set SEMBLANCE_DATA"):
+        model.images(1)
 
 
 def test_names_and_images() -> None:
