@@ -67,10 +67,11 @@ def number(value: float | None) -> str:
 
 
 def short(value: float) -> str:
-    """An axis's number: 1k, 20k, 5M."""
+    """An axis's number: 1k, 20k, 5M; one that is not round, as 1,024, is written out."""
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
-            return f"{value / factor:g}{letter}"
+            text = f"{value / factor:g}"
+            return f"{text}{letter}" if len(text) < 4 else f"{value:,.0f}"
     return f"{value:g}"
 
 

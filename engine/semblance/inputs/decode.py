@@ -88,7 +88,8 @@ def decode_measured(
         encoded, name = bytes(content), f"{len(content)} bytes"
         check_bytes(len(encoded), "a picture in memory", limits)
     elif isinstance(content, Path | str):
-        encoded, name = read_file(Path(content), limits), str(content)
+        path = content if isinstance(content, Path) else Path(content)  # making one anew takes as long as opening it
+        encoded, name = read_file(path, limits), str(content)
     else:
         raise ImageError(f"a picture cannot be a {type(content).__name__}; give a path, encoded bytes or a uint8 array")
     header = read_header(encoded, name)

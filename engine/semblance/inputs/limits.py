@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from semblance.errors import ImageError
@@ -92,6 +93,11 @@ _changed = threading.Condition()
 _num_taken = 0
 
 
+@cache  # the system is asked for it in the time that a small picture takes to decode
+def _num_processors() -> int:
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def room_for(num_pixels: int, limits: Limits) -> Iterator[None]:
     """Wait until `num_pixels` fit beside those that other threads of this process decode at this moment.
@@ -99,7 +105,7 @@ def room_for(num_pixels: int, limits: Limits) -> Iterator[None]:
     There is room for the largest picture that `limits` allow, or for 25 million pixels to each processor.
     """
     global _num_taken
-    room = max(limits.max_pixels, _PIXELS_PER_PROCESSOR * (os.cpu_count() or 1))
+    room = max(limits.max_pixels, _PIXELS_PER_PROCESSOR * _num_processors())
     with _queue, _changed:
         _changed.wait_for(lambda: _num_taken == 0 or _num_taken + num_pixels <= room)
         _num_taken += num_pixels

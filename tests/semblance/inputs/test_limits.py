@@ -22,7 +22,7 @@ from semblance.inputs.limits import Limits, check_pixels, read_file, room_for
 
 @pytest.fixture
 def _one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "_num_processors", lambda: 1)
 
 
 def test_limits_are_counts() -> None:
