@@ -155,7 +155,10 @@ def test_devices_that_are_hidden_are_not_there(hidden: str, monkeypatch: pytest.
 
 
 @needs_no_gpu
-def test_a_gpu_that_cannot_be_used_is_cause_and_remedy_in_one_line(tmp_path: Path) -> None:
+def test_a_gpu_that_cannot_be_used_is_cause_and_remedy_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # whoever imported TensorFlow here has hidden them all
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{ANSWERS}\n")
     program.chmod(0o755)

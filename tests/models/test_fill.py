@@ -25,7 +25,7 @@ def test_file_of_another_network_is_refused(originals_dir: Path) -> None:
 
 def test_file_with_a_layer_too_many_is_refused(tmp_path: Path) -> None:
     network = find("siamese").network()
-    network.add(keras.layers.Dense(10))
+    network.add(keras.layers.Dense(10, name="one_more"))
     network.save_weights(tmp_path / "more.weights.h5")
     with pytest.raises(WeightsError, match=r"too much is for example shape"):
         fill_from_file(find("siamese").network(), tmp_path / "more.weights.h5")
