@@ -15,7 +15,14 @@ _COMPUTE_IN = {"cpu": ("fp32", "int8"), "openvino": PRECISIONS}
 
 
 def planned(
-    suite: str, subject: Subject, plan: Plan, *, batches: Sequence[int], budget_s: float, quick: Container[str]
+    suite: str,
+    subject: Subject,
+    plan: Plan,
+    *,
+    batches: Sequence[int],
+    budget_s: float,
+    quick: Container[str],
+    has_ceilings: bool = True,
 ) -> Planned:
     """The race of one model at these batch sizes; a quick run has, of the original's ways, those named in `quick`.
 
@@ -34,7 +41,7 @@ def planned(
                 if each.name in quick or (plan.is_full and not (subject.is_large and each.mark == XLA))
             ),
             *_exports(subject, plan, max(batches)),
-            *ceilings(plan.threads),
+            *(ceilings(plan.threads) if has_ceilings else ()),
         ],
         workloads=[f"batch {batch}" for batch in batches],
         load=partial(_load, subject, batches),

@@ -87,6 +87,7 @@ def _originals(model: Subject, plan: Plan) -> list[Entry]:
             options=options | {"batch": _BATCH},
         )
         for name in ("tensorflow", "keras_predict")
+        if plan.is_full or name == "tensorflow"  # the faster one
     ]  # fmt: skip
 
 
