@@ -86,6 +86,7 @@ def main(given: argparse.Namespace) -> int:
     if given.page is not None:
         from bench.report.page import page
 
+        given.page.mkdir(parents=True, exist_ok=True)
         write_whole(given.page / "report.html", page(read(path), has_pictures=True).encode())
         _console.print(f"{given.page / 'report.html'}: the same as a page")
     print(json.dumps({"results": str(path), "records": counts, "failed": failed}))

@@ -36,6 +36,13 @@ def test_a_part_that_breaks_is_told_and_the_others_go_on(tmp_path: Path, monkeyp
     assert run.main(given("--parts", "check", "--out", str(path))) == 0
 
 
+def test_a_run_ends_with_its_page_in_a_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_stages", lambda *_: True)
+    folder = tmp_path / "new" / "page"
+    assert run.main(given("--parts", "stages", "--out", str(tmp_path / "r.jsonl"), "--page", str(folder))) == 0
+    assert "<html" in (folder / "report.html").read_text()
+
+
 def test_no_run_takes_the_place_of_another_of_its_day(tmp_path: Path) -> None:
     first, second = run._new_path(tmp_path, "quick"), None
     first.touch()
