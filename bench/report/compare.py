@@ -4,7 +4,7 @@
     python -m bench compare old.jsonl new.jsonl --threshold .05 --suite throughput latency
 
 A contender is slower where it lost more than the threshold, and more than both runs' rounds leave to chance. Ratios to
-the original of the same run are compared, unless both files are of one machine and one day, or --absolute is given.
+the original of the same race are compared, since a machine differs from hour to hour; rates if --absolute is given.
 Status 1 where a contender of the engine became slower or is gone (of others that is told), answers became wrong,
 precision at 10 fell by more than .005, or a claim about the harness does not hold any more; 0 where nothing of that is;
 2 for a wrong command line. The last line on stdout is one JSON document.
@@ -47,7 +47,7 @@ def main(given: argparse.Namespace) -> int:
     """Compare; the status."""
     with mistakes_in_one_line():
         before, after = read(given.before), read(given.after)
-        found = differences(before, after, is_absolute=given.absolute or None, suites=given.suite)
+        found = differences(before, after, is_absolute=given.absolute, suites=given.suite)
     changed = [each for each in found.changes if each.is_slower(given.threshold)]
     slower = [each for each in changed if each.role == "engine"]
     faster = [each for each in found.changes if each.is_faster(given.threshold)]
@@ -84,7 +84,7 @@ def _show(before: Results, after: Results, found: Differences, changes: Sequence
     compared = "rates" if found.is_absolute else "ratios to the original of the same run"
     for name, file in (("A", before), ("B", after)):
         _CONSOLE.print(f"{name}: {file.path.name}: {words.provenance(file.run)}", markup=False)
-    _CONSOLE.print(f"Compared are {compared}: {found.why}.", markup=False)
+    _CONSOLE.print(f"Compared are {compared}.", markup=False)
     if changes:
         table = Table(title="speed: B as times A")
         for heading in ("race", "workload", "contender", "A", "B", "B / A", "95 %", ""):

@@ -1,9 +1,9 @@
 """What changed between two result files: speed, answers, what is found, and who is not there any more.
 
 In: two result files. Out: changes of speed with their intervals, and findings in words. Machines differ, and so does
-one machine from day to day; a ratio to the original of the same run outlasts that. So ratios are compared wherever
-both files are not of one machine and one day, and rates only where they are, or where that is asked for. What has no
-original cannot be compared by ratio, and is counted.
+one machine from hour to hour, by what its neighbours do; a ratio to the original of the same race outlasts that. So
+ratios are compared, and rates only where that is asked for. What has no original cannot be compared by ratio, and is
+counted.
 """
 
 from __future__ import annotations
@@ -54,18 +54,17 @@ class Change:
 class Differences:
     """All that changed."""
 
-    is_absolute: bool
-    why: str  # rates or ratios are compared
+    is_absolute: bool  # rates are compared, not ratios
     changes: list[Change] = field(default_factory=list)
     worse: list[str] = field(default_factory=list)  # in words; each makes the second file the worse one
     told: list[str] = field(default_factory=list)  # worth knowing, no more
 
 
 def differences(
-    before: Results, after: Results, *, is_absolute: bool | None = None, suites: Collection[str] = ()
+    before: Results, after: Results, *, is_absolute: bool = False, suites: Collection[str] = ()
 ) -> Differences:
     """Compare two files. `suites` are those of races that count, all of them where it is empty."""
-    found = Differences(*_measure(before, after, is_absolute))
+    found = Differences(is_absolute)
     old, new = (_by_key(each, suites) for each in (before, after))
     _compare_races(old, new, found)
     _find_wrong(old, new, found)
@@ -78,20 +77,6 @@ def differences(
 
 # ------------------------------------------------------------------------------------------------------------------
 # Races
-
-
-def _measure(before: Results, after: Results, is_absolute: bool | None) -> tuple[bool, str]:
-    """Whether rates are compared, and why."""
-    machines = [(each.run["machine"].get("processor"), each.run["machine"].get("num_processors"), each.run["threads"])
-                for each in (before, after)]  # fmt: skip
-    days = [each.run["started"][:10] for each in (before, after)]
-    if is_absolute is not None:
-        return is_absolute, "as asked"
-    if machines[0] != machines[1]:
-        return False, "the files are of different machines or threads"
-    if days[0] != days[1]:
-        return False, f"the files are of different days, {days[0]} and {days[1]}"
-    return True, "both files are of one machine and one day"
 
 
 def _by_key(results: Results, suites: Collection[str]) -> dict[Key, Record]:
