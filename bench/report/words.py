@@ -118,10 +118,16 @@ def runtime(record: Record) -> str:
 
 
 def found(value: object) -> str:
-    """What a check found: words as they are; of a table only the single numbers that it has."""
+    """What a check found: words as they are; of a table its numbers, and each classifier's mean accuracy."""
     if isinstance(value, dict):
         told = [(name, each) for name, each in value.items() if isinstance(each, str | int | float | bool)]
-        return ", ".join(f"{name.replace('_', ' ')} {each}" for name, each in told) or "a table"
+        said = [f"{name.replace('_', ' ')} {each}" for name, each in told]
+        said += [
+            f"{each['classifier']} {share(sum(each['accuracies']) / len(each['accuracies']), 3)}"
+            for each in value.get("probes", ())
+            if each["accuracies"]
+        ]
+        return ", ".join(said) or "a table"
     return str(value)
 
 

@@ -487,3 +487,10 @@ def test_no_file_is_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
         command.main(given(tmp_path / "none.jsonl"))
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_what_a_check_found_is_told_with_the_mean_of_each_classifier() -> None:
+    probes = [{"classifier": "linear SVM", "accuracies": [0.9, 0.92]}, {"classifier": "none", "accuracies": []}]
+    assert words.found({"splits": 2, "probes": probes}) == "splits 2, linear SVM .910"
+    assert words.found("as it is") == "as it is"
+    assert words.found({"rows": [1, 2]}) == "a table"
