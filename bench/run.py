@@ -189,4 +189,5 @@ def _originals(threads: int, profile: Profile, emit: Callable[[Record], None]) -
 def _check(profile: Profile, emit: Callable[[Record], None]) -> bool:
     from bench.check import check
 
-    return check(emit, is_quick=profile == "quick")
+    is_quick = profile == "quick"
+    return check(emit, seconds=1.0 if is_quick else 2.0, is_quick=is_quick)
