@@ -8,19 +8,27 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
 def photographs(count: int) -> list[bytes]:
     """`count` JPEG files of Caltech101, spread evenly over all classes. Raises SourceError where they are not here."""
-    from export.images import encoded_photographs, find_photographs
+    from export.images import encoded_photographs
+
+    return [encoded for _, encoded in encoded_photographs(photograph_archive(), count)]
+
+
+def photograph_archive() -> Path:
+    """The archive of Caltech101. Raises SourceError where it is not here."""
+    from export.images import find_photographs
     from semblance.errors import SourceError
 
     if (archive := find_photographs()) is None:
         raise SourceError(
             "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
         )
-    return [encoded for _, encoded in encoded_photographs(archive, count)]
+    return archive
 
 
 def machine(*packages: str) -> dict[str, Any]:

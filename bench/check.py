@@ -93,7 +93,8 @@ def repeats(seconds: float) -> list[Record]:
     (base, first, again), (later_base, later, _) = races
     ratio = figures.ratio(again, first)
     assert ratio is not None
-    within = sum(figures.estimate(_rates(each)).noise or 0.0 for each in (first, again))
+    timings = [figures.timing(each) for each in (first, again)]
+    within = sum(each.rate.noise or 0.0 for each in timings if each)
     ratios = [figures.ratio(one, other) for one, other in ((first, base), (later, later_base))]
     between = sum(each.noise or 0.0 for each in ratios if each)
     before, after = (each.value for each in ratios if each)
@@ -149,7 +150,3 @@ def _raced(entries: list[Entry], workloads: list[Workload], seconds: float) -> l
 
 def _absences(absent: list[Record]) -> str:
     return "; ".join(f"{each['entry']}: {each['reason']}" for each in absent)
-
-
-def _rates(record: Record) -> list[float]:
-    return [each for each in figures.round_rates(record) if each is not None]

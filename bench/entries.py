@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.answers import mean_cosine
 from bench.contenders import find, names
 from bench.contenders.embedding import product_bf16, product_fp32, product_int8
-from bench.racing import Entry, Judge
+from bench.racing import Entry, Judge, Workload
 from semblance.card import read_card
 from semblance.errors import InputError
 from semblance.inference.backends.providers import PROVIDERS
@@ -44,6 +48,7 @@ def originals(name: str, *, options: Mapping[str, Any], weights: str | None, thr
     ]
 
 
+@cache
 def backends() -> dict[str, str]:
     """The contender of each of the engine's backends."""
     files = {name: find("embedding", name) for name in names("embedding")}
@@ -107,3 +112,16 @@ def ceilings(threads: int) -> list[Entry]:
             ("fp32", product_fp32.OPERATIONS), ("bf16", product_bf16.OPERATIONS), ("int8", product_int8.OPERATIONS),
         )
     ]  # fmt: skip
+
+
+def workloads(images: NDArray[np.uint8], batches: Sequence[int]) -> list[Workload]:
+    """The first of images [N, H, W, C], again where they are too few, at each batch size."""
+    return [
+        Workload(
+            name=f"batch {batch}",
+            given=images[np.arange(batch) % len(images)],
+            items=batch,
+            facts={"batch": batch, "image": "x".join(map(str, images.shape[1:]))},
+        )
+        for batch in batches
+    ]

@@ -30,7 +30,7 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line
 from bench.contenders.index_task import EF, EF_CONSTRUCTION, M, Search
 from bench.neighbours import CENTRES, NOISE, Rows, Vectors, clustered, plain_search, recall
-from bench.racing import Entry, Runner, started
+from bench.racing import Entry, Runner, started, turns
 from bench.worker import Failed, Ready, Take, Turn
 from semblance.errors import BackendError
 
@@ -99,11 +99,8 @@ def _saved(vectors: Vectors, folder: Path) -> str:
 def _in_rounds(runners: dict[str, Runner], calls: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of every call; each round begins with another contender."""
     seconds: dict[str, list[float]] = {name: [] for name in runners}
-    order = list(runners)
-    for number in range(rounds):
-        first = number % len(order)
-        for name in order[first:] + order[:first]:
-            seconds[name] += _asked(runners[name], name, Turn(calls, warm=False)).seconds
+    for name in turns(runners, rounds):
+        seconds[name] += _asked(runners[name], name, Turn(calls, warm=False)).seconds
     return seconds
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +32,9 @@ from rich.table import Table
 from bench import machine, mistakes_in_one_line, photographs
 from bench.contenders import Asked, Loaded, find
 from bench.contenders.matching_task import Descriptors, Pair
+from bench.racing import turns
 from bench.worker import come_to_rest
+from export.images import find_data
 from semblance.errors import InputError, SemblanceError, SourceError
 from semblance.inputs.datasets import fashion_mnist
 from semblance.local.sift import SiftOptions, extract, extract_all
@@ -74,12 +75,11 @@ def two_photographs(sizes: Sequence[int]) -> list[Workload]:
 
 def find_pairs() -> Path:
     """The folder of pairs of photographs, in SEMBLANCE_DATA or ../shared/data."""
-    places = [Path(named).expanduser()] if (named := os.environ.get("SEMBLANCE_DATA")) else []
-    for place in (*places, Path("..", "shared", "data").resolve()):
-        if (place / "sift-pairs").is_dir():
-            return place / "sift-pairs"
-    raise SourceError("the pairs of photographs (sift-pairs) are not on this machine; set SEMBLANCE_DATA to a folder "
-                      "with them")  # fmt: skip
+    if (found := find_data(Path("sift-pairs"), is_there=Path.is_dir)) is None:
+        raise SourceError(
+            "the pairs of photographs (sift-pairs) are not on this machine; set SEMBLANCE_DATA to a folder with them"
+        )
+    return found
 
 
 def many_photographs(num: int) -> Workload:
@@ -164,21 +164,18 @@ def in_rounds(runs: dict[str, Callable[[], Any]], rounds: int, *, warm_up: bool 
     millisecond are timed as they follow each other.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
-    order = list(runs)
-    for number in range(rounds):
-        first = number % len(order)
-        for name in order[first:] + order[:first]:
-            come_to_rest()
-            if warm_up:
-                runs[name]()
-            begun = start = time.perf_counter()
-            while True:
-                runs[name]()
-                end = time.perf_counter()
-                times[name].append(end - start)
-                if not warm_up or end - begun > _TURN_S:
-                    break
-                start = end
+    for name in turns(runs, rounds):
+        come_to_rest()
+        if warm_up:
+            runs[name]()
+        begun = start = time.perf_counter()
+        while True:
+            runs[name]()
+            end = time.perf_counter()
+            times[name].append(end - start)
+            if not warm_up or end - begun > _TURN_S:
+                break
+            start = end
     return times
 
 

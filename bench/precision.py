@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.entries import backends, of_files
-from bench.racing import Entry, Race, run_race
+from bench.entries import backends, of_files, workloads
+from bench.racing import Entry, Race, run_whole
 from bench.report import figures
-from bench.vs_tensorflow import Asked, workloads
+from bench.vs_tensorflow import Asked
 from export.gate import Judge
 from export.labelled import FEWEST, Labelled, open_domain
 from semblance.card import read_card
-from semblance.errors import BackendError, InputError
+from semblance.errors import InputError
 from semblance.inference.models import find_model
 from semblance.inference.session import Session
 
@@ -82,9 +82,7 @@ def _rates(model: str, entries: list[Entry], images: Labelled, asked: Asked) -> 
         budget_s=asked.budget_s,
     )
     rates: dict[str, dict[str, float]] = {entry.name: {} for entry in entries}
-    for record in run_race(race):
-        if record["kind"] == "absent":
-            raise BackendError(f"{record['entry']} could not take part: {record['reason']}")
+    for record in run_whole(race):
         timing = figures.timing(record)
         assert timing is not None
         rates[record["entry"]][str(record["workload"]["batch"])] = timing.rate.value

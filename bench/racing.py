@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -19,7 +19,7 @@ from typing import Any
 from bench.contenders import Asked, find, versions
 from bench.records import Record
 from bench.worker import Failed, Ready, Take, Taken, Turn, serve
-from semblance.errors import InputError
+from semblance.errors import BackendError, InputError
 
 _PATIENCE_S = 1800.0  # for one answer: building a large index takes minutes
 _MOST_CALLS = 400  # of one turn
@@ -108,6 +108,16 @@ def run_race(race: Race) -> list[Record]:
         return records
 
 
+def run_whole(race: Race) -> list[Record]:
+    """Race records of a race in which nobody may be absent but a ceiling. Raises BackendError with the reason."""
+    records = run_race(race)
+    is_ceiling = {entry.name: find(entry.kind, entry.contender).ROLE == "ceiling" for entry in race.entries}
+    for each in records:
+        if each["kind"] == "absent" and not is_ceiling[each["entry"]]:  # not every machine has bf16
+            raise BackendError(f"{each['entry']} could not take part: {each['reason']}")
+    return [each for each in records if each["kind"] == "race"]
+
+
 @dataclass(slots=True)
 class _Lane:
     """One entry at one workload."""
@@ -136,21 +146,27 @@ def _measured(race: Race, workload: Workload, runners: dict[str, Runner]) -> lis
             else:
                 lanes[name] = _Lane(runner, taken, _turn(taken.once_s, race.turn_s))
     round_s = sum(lane.turn.calls * lane.taken.once_s + lane.taken.rest_s for lane in lanes.values())
-    order = list(lanes)
-    for number in range(min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, round(race.budget_s / max(round_s, 1e-9))))):
-        first = number % max(1, len(order))
-        for name in order[first:] + order[:first]:
-            if (lane := lanes.get(name)) is None:
-                continue
-            done = lane.runner.ask(lane.turn)
-            if isinstance(done, Failed):
-                drop(name, done.reason)
-                continue
-            lane.seconds.append([round(each, 8) for each in done.seconds])
-            lane.peak_bytes = done.peak_bytes
+    rounds = min(_MOST_ROUNDS, max(_FEWEST_ROUNDS, round(race.budget_s / max(round_s, 1e-9))))
+    for name in turns(list(lanes), rounds):
+        if (lane := lanes.get(name)) is None:
+            continue
+        done = lane.runner.ask(lane.turn)
+        if isinstance(done, Failed):
+            drop(name, done.reason)
+            continue
+        lane.seconds.append([round(each, 8) for each in done.seconds])
+        lane.peak_bytes = done.peak_bytes
     answers = {name: lane.taken.answers for name, lane in lanes.items()}
     return [*absences, *(_record(race, workload, lane, _judged(race, workload, name, lane.runner.entry, answers))
                          for name, lane in lanes.items())]  # fmt: skip
+
+
+def turns(names: Iterable[str], rounds: int) -> Iterator[str]:
+    """Whose turn it is: everyone's once a round, each of which begins with another one."""
+    order = list(names)
+    for number in range(rounds):
+        first = number % max(1, len(order))
+        yield from order[first:] + order[:first]
 
 
 def _turn(once_s: float, turn_s: float) -> Turn:

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import machine, mistakes_in_one_line
-from export.images import find_photographs
+from bench import machine, mistakes_in_one_line, photograph_archive
 from semblance.errors import SourceError
 from semblance.gallery.pieces import stretches
 from semblance.inference.encoder import Encoder
@@ -73,7 +72,7 @@ def queries_of(gallery: Gallery, num: int, seed: int) -> tuple[NDArray[np.int64]
     """Keys of `num` photographs, drawn at random, and each altered."""
     keys = np.sort(np.random.default_rng(seed).choice(gallery.vectors.keys, num, replace=False))
     wanted = set(keys.tolist())
-    archive = _archive()
+    archive = photograph_archive()
     found = [
         altered(item.content, np.random.default_rng([seed, key]))
         for key, item in enumerate(open_source(archive))
@@ -152,14 +151,6 @@ def measure(gallery: Gallery, *, num: int, seed: int, how: Verification, threads
     }
 
 
-def _archive() -> Path:
-    if (archive := find_photographs()) is None:
-        raise SourceError(
-            "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
-        )
-    return archive
-
-
 def main() -> None:
     """Measure, print a table and one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -177,7 +168,8 @@ def main() -> None:
         how = Verification(given.ratio, threshold=given.threshold, shortlist=given.shortlist, threads=given.threads)
         encoder = Encoder.load(given.model, threads=given.threads)
         if given.gallery is None:
-            gallery = Gallery.build(open_source(_archive()), encoder, Path(scratch, "gallery"), sift=SiftOptions())
+            photographs = open_source(photograph_archive())
+            gallery = Gallery.build(photographs, encoder, Path(scratch, "gallery"), sift=SiftOptions())
         else:
             gallery = Gallery.open(given.gallery, encoder)
         result = measure(gallery, num=given.queries, seed=given.seed, how=how, threads=given.threads)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.images import parity_images
+from export.images import find_data, parity_images
 from models.base import Original, find
 from semblance.errors import InputError, SourceError
 from semblance.home import home
@@ -32,7 +32,9 @@ PRECISIONS = ("fp32", "bf16", "int8")  # that processors compute in
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PARITY_IMAGES = "64"  # of an export that is timed; what it finds on all images is measured elsewhere
-_MOBILENET = "mobilenet_v1_075_224_notop.weights.h5"
+
+MOBILENET_ALPHA = 0.75
+MOBILENET_WEIGHTS = Path("weights", "mobilenet_v1_075_224_notop.weights.h5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +107,19 @@ class Subject:
 
 def subjects() -> dict[str, Subject]:
     """All of them, by name."""
-    mobilenet = _weights_file(_MOBILENET)
+    mobilenet = find_data(MOBILENET_WEIGHTS)
     return {
         "autoencoder": Subject("autoencoder"),
         "siamese": Subject("siamese"),
         "mobilenet": Subject(
             "mobilenet",
-            {"alpha": 0.75},
+            {"alpha": MOBILENET_ALPHA},
             weights=None if mobilenet is None else str(mobilenet),
-            arguments=("--alpha", "0.75"),
+            arguments=("--alpha", f"{MOBILENET_ALPHA}"),
             judged_on=("--gate-images", "400"),
             missing=None
             if mobilenet
-            else f"{_MOBILENET} is not on this machine; set SEMBLANCE_DATA to a folder with weights/",
+            else f"{MOBILENET_WEIGHTS.name} is not on this machine; set SEMBLANCE_DATA to a folder with weights/",
         ),
         "resnet101": Subject(
             "resnet101",
@@ -139,14 +141,6 @@ def subject(name: str) -> Subject:
 
 def _file_name(name: str, precision: str) -> str:
     return f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
-
-
-def _weights_file(name: str) -> Path | None:
-    places = [Path(named).expanduser()] if (named := os.environ.get("SEMBLANCE_DATA")) else []
-    for place in (*places, Path("..", "shared", "data").resolve()):
-        if (place / "weights" / name).is_file():
-            return place / "weights" / name
-    return None
 
 
 @cache

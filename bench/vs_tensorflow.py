@@ -30,13 +30,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, mistakes_in_one_line
-from bench.entries import AGAINST_ORIGINAL, XLA, backends, ceilings, of_files, originals
+from bench.entries import AGAINST_ORIGINAL, XLA, backends, ceilings, of_files, originals, workloads
 from bench.operations import operations_of
-from bench.racing import Race, Workload, run_race
+from bench.racing import Race, run_whole
 from bench.records import Record
 from bench.report import figures
 from semblance.card import read_card
-from semblance.errors import BackendError
 
 Images = NDArray[np.uint8]
 
@@ -78,7 +77,7 @@ def measure(model: str, asked: Asked) -> list[Record]:
             max_batch=max(asked.batches),
             operations=float(operations_of(files[0])),
         )
-        records = run_race(
+        return run_whole(
             Race(
                 suite="throughput",
                 name=f"throughput/{model}",
@@ -89,20 +88,6 @@ def measure(model: str, asked: Asked) -> list[Record]:
                 budget_s=asked.budget_s,
             )
         )
-    for each in records:
-        if each["kind"] == "absent" and not each["contender"].startswith("product_"):  # not every machine has bf16
-            raise BackendError(f"{each['entry']} could not take part: {each['reason']}")
-    return [each for each in records if each["kind"] == "race"]
-
-
-def workloads(images: Images, batches: Sequence[int]) -> list[Workload]:
-    """The first of these images, again where they are too few, at each batch size."""
-    return [
-        Workload(
-            name=f"batch {batch}", given=images[np.arange(batch) % len(images)], items=batch, facts={"batch": batch}
-        )
-        for batch in batches
-    ]
 
 
 def _files_and_images(model: str, asked: Asked, folder: Path) -> tuple[list[Path], Images]:

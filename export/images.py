@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,20 @@ def parity_images(original: Original, count: int, *, allow_download: bool = True
 
 def find_photographs() -> Path | None:
     """The archive of Caltech101 photographs in SEMBLANCE_DATA or ../shared/data; None where it is in neither."""
+    return find_data(_PHOTOGRAPHS)
+
+
+def find_data(path: Path, *, is_there: Callable[[Path], bool] = Path.is_file) -> Path | None:
+    """A file, or what `is_there` says, in SEMBLANCE_DATA or ../shared/data; None where it is in neither."""
+    return next((place / path for place in data_folders() if is_there(place / path)), None)
+
+
+def data_folders() -> list[Path]:
+    """Where real data is looked for, first to last."""
     places = [Path("..", "shared", "data").resolve()]
     if named := os.environ.get("SEMBLANCE_DATA"):
         places.insert(0, Path(named).expanduser())
-    return next((place / _PHOTOGRAPHS for place in places if (place / _PHOTOGRAPHS).is_file()), None)
+    return places
 
 
 def read_photographs(archive: Path, count: int) -> Iterator[NDArray[np.uint8]]:

@@ -30,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from semblance.errors import InputError
 
@@ -95,8 +95,7 @@ def find(kind: str, name: str) -> ContenderFile:
     """The contender of that name. Raises InputError for one that there is not."""
     if name not in names(kind):
         raise InputError(f"no contender {name!r}; bench/contenders/{kind}/ has: {', '.join(names(kind))}")
-    module: Any = importlib.import_module(f"bench.contenders.{kind}.{name}")
-    return module  # type: ignore[no-any-return]
+    return cast("ContenderFile", importlib.import_module(f"bench.contenders.{kind}.{name}"))
 
 
 def versions(file: ContenderFile) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bench.contenders import Asked, Loaded
@@ -24,25 +25,33 @@ def widened(index: Any, ef: int) -> None:
         index._widen(ef)
 
 
-def load_as_gallery(asked: Asked, dtype: Any) -> Loaded:
-    """Options: `vectors` (.npy), `metric`."""
+def searching(index: Any, vectors: Vectors, *, metric: Any, threads: int) -> Callable[[Vectors, int], Rows]:
+    """A search of queries [Q, D] for rows [Q, k]: candidates of `index`, put in order by `vectors` [N, D]."""
     from semblance.gallery.index_options import oversampled
     from semblance.gallery.order import answered_in_order
     from semblance.gallery.rescore import rescore
 
-    vectors, metric, threads = read_vectors(asked), asked["metric"], asked.threads
-    index = built(asked, vectors, dtype)
-
-    def stored(rows: Rows) -> Vectors:  # as a gallery's shard gives them
+    def stored(rows: Rows) -> Vectors:  # as a gallery's shards give them
         return vectors.take(rows, axis=0)
 
-    def search(queries: Vectors, k: int, ef: int) -> Rows:
-        widened(index, ef)
-
-        def answers(queries: Vectors) -> tuple[Rows]:
-            candidates = index.candidates(queries, oversampled(k, dtype, len(vectors)), threads=threads)
-            return (rescore(queries, candidates, stored, k=k, metric=metric, threads=threads)[0],)
+    def search(queries: Vectors, k: int) -> Rows:
+        def answers(some: Vectors) -> tuple[Rows]:
+            candidates = index.candidates(some, oversampled(k, index.dtype, len(vectors)), threads=threads)
+            return (rescore(some, candidates, stored, k=k, metric=metric, threads=threads)[0],)
 
         return answered_in_order(answers, queries)[0]
 
-    return answering(search)
+    return search
+
+
+def load_as_gallery(asked: Asked, dtype: Any) -> Loaded:
+    """Options: `vectors` (.npy), `metric`."""
+    vectors = read_vectors(asked)
+    index = built(asked, vectors, dtype)
+    search = searching(index, vectors, metric=asked["metric"], threads=asked.threads)
+
+    def at_width(queries: Vectors, k: int, ef: int) -> Rows:
+        widened(index, ef)
+        return search(queries, k)
+
+    return answering(at_width)

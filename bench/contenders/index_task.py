@@ -42,6 +42,14 @@ def read_vectors(asked: Asked) -> Vectors:
     return mapped
 
 
+def begun_faiss(asked: Asked) -> tuple[Vectors, int]:
+    """The vectors, and faiss's name of the metric; faiss has its threads fixed."""
+    import faiss
+
+    faiss.omp_set_num_threads(asked.threads)
+    return read_vectors(asked), {"cos": faiss.METRIC_INNER_PRODUCT, "l2sq": faiss.METRIC_L2}[asked["metric"]]
+
+
 def answering(search: Callable[[Vectors, int, int], Any]) -> Loaded:
     """A contender that answers by `search(queries, k, ef)`, in rows of any integer type."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from bench.originals.contenders import FP32, PRECISIONS
 from bench.originals.published import of_row
 from bench.originals.reproduced import left_out
 from bench.records import Record
+from export.images import data_folders, find_data
 from semblance.card import Precision
 from semblance.errors import InputError, SourceError
 
@@ -54,13 +54,9 @@ class Asked:
 
 def published_autoencoder() -> Path:
     """The published model file, in SEMBLANCE_DATA or ../shared/data. Raises SourceError where it is in neither."""
-    places = [Path("..", "shared", "data").resolve()]
-    if named := os.environ.get("SEMBLANCE_DATA"):
-        places.insert(0, Path(named).expanduser())
-    for place in places:
-        if (place / _AUTOENCODER).is_file():
-            return place / _AUTOENCODER
-    looked = ", ".join(map(str, places))
+    if (found := find_data(_AUTOENCODER)) is not None:
+        return found
+    looked = ", ".join(map(str, data_folders()))
     raise SourceError(
         f"the published {_AUTOENCODER.name} is in none of {looked}; put it into a folder `originals` of one of them, "
         "or set SEMBLANCE_DATA to a folder that has it"

@@ -37,6 +37,7 @@ from bench.originals.asked import Emit, leave_out
 from bench.originals.published import of_row
 from bench.originals.reproduced import beside, figure
 from bench.records import Record
+from bench.subjects import MOBILENET_ALPHA
 from models.facts import Facts, read_facts
 from models.weights import Opened
 from semblance import Encoder
@@ -252,7 +253,7 @@ def train_into(model: Path, run: Run) -> None:
     """Train one of `RUNS` in a process of its own, into the cache. Raises SourceError, BackendError."""
     arguments = [*run.arguments, photographs.caltech(), "--out", str(model)]
     if run.is_pretrained:
-        arguments += ["--alpha", str(photographs.ALPHA), "--weights", photographs.mobilenet_weights()]
+        arguments += ["--alpha", str(MOBILENET_ALPHA), "--weights", photographs.mobilenet_weights()]
     if (ended := subprocess.run([sys.executable, "-m", "models.train", *arguments], stdout=sys.stderr)).returncode:
         raise BackendError(f"training {run.file} ended with status {ended.returncode}; what it said is above")
 

@@ -9,7 +9,6 @@ pictures do not compare.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import photograph_archive
 from bench.originals import ranking
 from bench.originals.full_ranking import whole_ranking
 from bench.originals.ranking import Queries
 from bench.records import Record
-from export.images import find_photographs
+from bench.subjects import MOBILENET_ALPHA, MOBILENET_WEIGHTS
+from export.images import find_data
 from models.pictures import Pictures, read_fitted
-from semblance import Encoder, metrics
+from semblance import Encoder
 from semblance.card import Metric, ModelCard, read_card
-from semblance.errors import SemblanceError, SourceError
+from semblance.errors import SemblanceError
 from semblance.files import write_aside
 from semblance.home import home
 from semblance.inference.models import find_model
@@ -37,12 +38,10 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 
-ALPHA = 0.75  # of the MobileNet whose weights are looked for
-MOBILENET_WEIGHTS = Path("weights", "mobilenet_v1_075_224_notop.weights.h5")
 CALTECH = "Caltech101, the first 45 photographs of each class"
 OTHER_DATA = "another data set and network: the procedure is the same, the figures do not compare"
 _PARITY_IMAGES = 200
-_DEPTH_50 = 50
+_DEPTHS = (*ranking.DEPTHS, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +60,12 @@ class Embedded:
 
 def caltech() -> str:
     """The archive. Raises SourceError where it is not on this machine."""
-    if (archive := find_photographs()) is None:
-        raise SourceError(
-            "the Caltech101 photographs are not on this machine; set SEMBLANCE_DATA to a folder with them"
-        )
-    return str(archive)
+    return str(photograph_archive())
 
 
 def mobilenet_weights() -> str:
     """The file of pretrained weights in SEMBLANCE_DATA or ../shared/data, or "imagenet", which Keras downloads."""
-    places = [Path("..", "shared", "data").resolve()]
-    if named := os.environ.get("SEMBLANCE_DATA"):
-        places.insert(0, Path(named).expanduser())
-    return next((str(each / MOBILENET_WEIGHTS) for each in places if (each / MOBILENET_WEIGHTS).is_file()), "imagenet")
+    return str(find_data(MOBILENET_WEIGHTS) or "imagenet")
 
 
 def mobilenet() -> Path:
@@ -96,7 +88,7 @@ def open_mobilenet() -> Opened:
     from models.base import find
     from models.weights import open_original
 
-    return open_original(find("mobilenet", alpha=ALPHA), mobilenet_weights())
+    return open_original(find("mobilenet", alpha=MOBILENET_ALPHA), mobilenet_weights())
 
 
 def exported(name: str, open_: Callable[[], Opened], *, is_current: Callable[[Path], bool] = Path.is_file) -> Path:
@@ -168,15 +160,14 @@ def retrieval_record(
 ) -> Record:
     """Each of [N, D] asks all others, or all with itself among them, over the whole ranking.
 
-    `known` are the record's other fields. Figures at 50 join those of `ranking`; there are none for each class, of
-    which some have eight pictures.
+    `known` are the record's other fields. Figures at 50 join those at the usual depths; there are none for each class,
+    of which some have eight pictures.
     """
     own = np.arange(len(vectors), dtype=np.int64)
     queries = Queries.others(vectors, labels) if is_self_included else Queries.rows_of(labels, own)
-    rows = ranking.exact(vectors, queries, metric=metric, threads=2)
+    rows = ranking.exact(vectors, queries, metric=metric, threads=2, depth=max(_DEPTHS))
     whole = whole_ranking(vectors, labels, vectors, labels, own=queries.own, metric=metric)
-    figures = ranking.figures(rows, labels, queries, whole=whole)
-    figures["at_k"] |= _at_50(vectors, labels, queries, metric)
+    figures = ranking.figures(rows, labels, queries, whole=whole, depths=_DEPTHS)
     return {
         "kind": "retrieval",
         "precision": "fp32",
@@ -190,22 +181,3 @@ def retrieval_record(
         "same_10_nearest": None,
         **known,
     }
-
-
-def _at_50(vectors: Vectors, labels: NDArray[np.int64], queries: Queries, metric: Metric) -> dict[str, Any]:
-    from semblance.gallery.exact import search_exact
-
-    if len(vectors) <= _DEPTH_50:
-        return {}
-    exclude = queries.own if queries.leave_out else None
-    rows, _ = search_exact(vectors, vectors, k=_DEPTH_50, metric=metric, exclude=exclude)
-    relevant, num_relevant = metrics.relevance(labels[rows], labels), queries.num_relevant(labels)
-    k = _DEPTH_50
-    found = {
-        "precision": metrics.precision_at_k(relevant, k),
-        "recall": metrics.recall_at_k(relevant, num_relevant, k),
-        "f1": metrics.f1_at_k(relevant, num_relevant, k),
-        "average_precision": metrics.average_precision_at_k(relevant, num_relevant, k),
-        "hit": metrics.hit_at_k(relevant, k),
-    }
-    return {str(k): {name: float(values.mean()) for name, values in found.items()}}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench import lowe
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -79,16 +81,9 @@ _RESNET101 = (
     ),
 )
 
-_SIFT_PAIRS = {
-    (10, 1): (66.67, 2),
-    (20, 1): (0.0, 0),
-    (0, 1): (20.0, 1),
-    (10, 10): (100.0, 3),
-    (20, 20): (100.0, 2),
-}  # train images by number: score in percent, number of matches
 _SIFT = tuple(
     Published(4, "sift", f"{name} ({i}, {j})", float(value), "two train images by number, ratio 0.7", 2)
-    for (i, j), values in _SIFT_PAIRS.items()
+    for (i, j), values in lowe.PUBLISHED.items()
     for name, value in zip(("score", "matches"), values, strict=True)
 )
 

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.contenders.gallery_search import searching
 from bench.originals.full_ranking import Whole
 from semblance import metrics
 from semblance.card import Metric
 from semblance.errors import InputError
 from semblance.gallery.exact import search_exact
 from semblance.gallery.index import VectorIndex
-from semblance.gallery.index_options import choose_type, oversampled
-from semblance.gallery.order import answered_in_order
-from semblance.gallery.rescore import rescore
+from semblance.gallery.index_options import choose_type
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
@@ -74,17 +73,19 @@ class Queries:
 # Neighbours: rows int64 [Q, K], nearest first, -1 behind what was found
 
 
-def depth_for(num_gallery: int, queries: Queries) -> int:
-    """How many neighbours can be asked for, DEPTH at most. Raises InputError where there is none."""
-    depth = min(DEPTH, num_gallery - queries.leave_out)
+def depth_for(num_gallery: int, queries: Queries, depth: int = DEPTH) -> int:
+    """How many neighbours can be asked for, `depth` at most. Raises InputError where there is none."""
+    depth = min(depth, num_gallery - queries.leave_out)
     if depth < 1:
         raise InputError(f"a gallery of {num_gallery} has no neighbour to give; take more images")
     return depth
 
 
-def exact(gallery: Vectors, queries: Queries, *, metric: Metric, threads: int | None = None) -> Rows:
-    """The true nearest of the gallery [N, D]."""
-    k = depth_for(len(gallery), queries)
+def exact(
+    gallery: Vectors, queries: Queries, *, metric: Metric, threads: int | None = None, depth: int = DEPTH
+) -> Rows:
+    """The true nearest of the gallery [N, D], `depth` at most."""
+    k = depth_for(len(gallery), queries, depth)
     exclude = queries.own if queries.leave_out else None
     return search_exact(queries.of(gallery), gallery, k=k, metric=metric, exclude=exclude, threads=threads)[0]
 
@@ -93,25 +94,17 @@ class Index:
     """A gallery's index: candidates from the graph, put in order by the vectors as they are stored."""
 
     def __init__(self, gallery: Vectors, *, metric: Metric, threads: int) -> None:
-        self._gallery, self._metric, self._threads = gallery, metric, threads
+        self._gallery = gallery
         dtype = choose_type(gallery, metric, is_rescored=True)
-        self._index = VectorIndex.build(gallery, metric=metric, dtype=dtype, threads=threads)
+        index = VectorIndex.build(gallery, metric=metric, dtype=dtype, threads=threads)
+        self._search = searching(index, gallery, metric=metric, threads=threads)
 
     def search(self, queries: Queries) -> Rows:
         """The nearest that it finds."""
         k = depth_for(len(self._gallery), queries)
         wanted = k + queries.leave_out  # the query itself is among them
-        asked = oversampled(wanted, self._index.dtype, len(self._gallery))
-
-        def stored(rows: Rows) -> Vectors:  # as a gallery's shards give them
-            return np.take(self._gallery, rows, axis=0)
-
-        def answers(some: Vectors) -> tuple[Rows]:
-            candidates = self._index.candidates(some, asked, threads=self._threads)
-            return (rescore(some, candidates, stored, k=wanted, metric=self._metric, threads=self._threads)[0],)
-
         vectors = np.ascontiguousarray(queries.of(self._gallery))
-        rows = answered_in_order(answers, vectors)[0]  # [Q, wanted]
+        rows = self._search(vectors, wanted)  # [Q, wanted]
         return metrics.leave_one_out(rows, queries.own) if queries.leave_out else rows
 
 
@@ -130,12 +123,18 @@ def relevance(rows: Rows, labels: Labels, queries: Queries) -> NDArray[np.bool_]
 
 
 def figures(
-    rows: Rows, labels: Labels, queries: Queries, *, whole: Whole | None = None, classes: Sequence[str] = ()
+    rows: Rows,
+    labels: Labels,
+    queries: Queries,
+    *,
+    whole: Whole | None = None,
+    classes: Sequence[str] = (),
+    depths: Sequence[int] = DEPTHS,
 ) -> dict[str, Any]:
     """The figures of neighbours [Q, K] in a gallery with `labels` [N], as a `retrieval` record holds them.
 
     `whole` is what the whole ranking came to, where it is known: without, mAP and mean rank are None. `classes` names
-    the labels, which stand for themselves where it is empty.
+    the labels, which stand for themselves where it is empty. Of `depths` those count that were ranked.
     """
     relevant, num_relevant = relevance(rows, labels, queries), queries.num_relevant(labels)  # [Q, K], [Q]
     at_k = {
@@ -146,7 +145,7 @@ def figures(
             "average_precision": metrics.average_precision_at_k(relevant, num_relevant, k),
             "hit": metrics.hit_at_k(relevant, k),
         }
-        for k in DEPTHS
+        for k in depths
         if k <= relevant.shape[1]
     }  # each [Q]
 

@@ -26,6 +26,13 @@ def figure(record: Record, name: str) -> float | None:
     return None if found is None else float(found)
 
 
+def is_engines(record: Record, original: str, protocol: str) -> bool:
+    """Whether a record is the engine's own answer, exact and in fp32, in a published protocol, which is Euclidean."""
+    wanted = {"kind": "retrieval", "original": original, "protocol": protocol, "runtime": "onnx", "precision": "fp32",
+              "search": "exact", "metric": "l2sq"}  # fmt: skip
+    return all(record.get(name) == value for name, value in wanted.items())
+
+
 def beside(published: Sequence[Published], value: Values, *, note: str = "") -> list[Record]:
     """A record for each figure; `note` says why those that differ do."""
     return [_record(each, value(each.figure), note) for each in published]

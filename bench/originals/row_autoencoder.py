@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.originals.asked import Asked, Emit, leave_out, published_autoencoder
-from bench.originals.comparing import EXACT, Protocol, Subject, baseline
-from bench.originals.contenders import FP32, Model, Prepared, originals
+from bench.originals.comparing import Protocol, Subject, baseline
+from bench.originals.contenders import Model, Prepared, originals
 from bench.originals.published import of_row
-from bench.originals.reproduced import beside, figure
+from bench.originals.reproduced import beside, figure, is_engines
 from bench.originals.side_by_side import side_by_side
 from bench.records import Record
 from semblance.errors import SourceError
@@ -47,7 +47,7 @@ def measure(asked: Asked, emit: Emit) -> None:
 
     def emit_both(record: Record) -> None:
         emit(record)
-        if _is_published(record):
+        if is_engines(record, _PUBLISHED, _THREE):
             note = "the published file and protocol, so that it ought to be the same"
             for each in beside(of_row(ROW), lambda name: figure(record, name), note=note):
                 emit(each)
@@ -62,13 +62,6 @@ def measure(asked: Asked, emit: Emit) -> None:
             side_by_side(model, images[..., None], subject_of, asked, emit_both, prepare=prepare, precisions=precisions)
     pixels = images.reshape(len(images), -1).astype(np.float32)  # [N, 784]
     baseline(_subject(labels, asked, original="raw pixels", weights="none"), pixels, emit)
-
-
-def _is_published(record: Record) -> bool:
-    """Whether a record is the engine's answer to what was published."""
-    wanted = {"original": _PUBLISHED, "protocol": _THREE, "runtime": "onnx", "precision": FP32, "search": EXACT,
-              "metric": "l2sq"}  # fmt: skip
-    return record["kind"] == "retrieval" and all(record[name] == value for name, value in wanted.items())
 
 
 def _subject(labels: NDArray[np.uint8], asked: Asked, **named: Any) -> Subject:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.originals.asked import Asked, Emit, absent_record, leave_out
-from bench.originals.comparing import EXACT, Protocol, Subject
+from bench.originals.comparing import Protocol, Subject
 from bench.originals.contenders import FP32, Model, Prepared, originals
 from bench.originals.published import of_row
-from bench.originals.reproduced import beside, figure
+from bench.originals.reproduced import beside, figure, is_engines
 from bench.originals.side_by_side import side_by_side
 from bench.records import Record
 from semblance.errors import BackendError
@@ -73,7 +73,7 @@ def measure(asked: Asked, emit: Emit) -> None:
 
     def keep(record: Record) -> None:
         emit(record)
-        if _is_published(record):
+        if is_engines(record, _PUBLISHED, _HUNDRED):
             answers.append(record)
 
     def run(model: Model) -> None:
@@ -102,13 +102,6 @@ def _is_there(seed: int, asked: Asked) -> bool:
     if asked.train and not weights_of(seed).is_file():
         train(seed)
     return weights_of(seed).is_file()
-
-
-def _is_published(record: Record) -> bool:
-    """Whether a record is the engine's answer in the published protocol."""
-    wanted = {"original": _PUBLISHED, "protocol": _HUNDRED, "runtime": "onnx", "precision": FP32, "search": EXACT,
-              "metric": "l2sq"}  # fmt: skip
-    return record["kind"] == "retrieval" and all(record[name] == value for name, value in wanted.items())
 
 
 def _beside(answers: list[Record]) -> list[Record]:

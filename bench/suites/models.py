@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from functools import partial
 
-from bench.entries import AGAINST_ORIGINAL, XLA, ceilings, entry, originals, plain
+from bench.entries import AGAINST_ORIGINAL, XLA, ceilings, entry, originals, plain, workloads
 from bench.operations import operations_of
 from bench.racing import Entry, Judge, Planned, Workload
 from bench.subjects import PRECISIONS, Subject
@@ -63,14 +63,4 @@ def _exports(subject: Subject, plan: Plan, max_batch: int) -> list[Entry]:
 
 
 def _load(subject: Subject, batches: Sequence[int]) -> tuple[list[Workload], Judge]:
-    images = subject.images(max(batches))
-    workloads = [
-        Workload(
-            name=f"batch {batch}",
-            given=images[:batch],
-            items=batch,
-            facts={"batch": batch, "image": "x".join(map(str, images.shape[1:]))},
-        )
-        for batch in batches
-    ]
-    return workloads, AGAINST_ORIGINAL
+    return workloads(subject.images(max(batches)), batches), AGAINST_ORIGINAL

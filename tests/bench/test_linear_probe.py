@@ -97,7 +97,7 @@ def test_the_row_is_emitted(tiny_model: Any, embedded: Embedded, holds: bool) ->
 
 
 def test_what_is_not_here_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.originals.photographs.find_photographs", lambda: None)
+    monkeypatch.setattr("export.images.find_photographs", lambda: None)
     records: list[Record] = []
     assert measure(quick=True, emit=records.append) == []
     (record,) = records

@@ -70,7 +70,7 @@ def test_other_weights_make_other_files(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_one_whose_weights_are_not_here_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "_weights_file", lambda _: None)
+    monkeypatch.setattr(module, "find_data", lambda _: None)
     model = subject("mobilenet")
     assert "is not on this machine" in str(model.ensure("fp32", is_full=True, say=pytest.fail))
     with pytest.raises(SourceError, match="is not on this machine; set SEMBLANCE_DATA"):

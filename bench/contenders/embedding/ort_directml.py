@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.sessions import load_session
 
 TITLE = "semblance, ONNX Runtime on DirectML"
 ROLE: Role = "engine"
@@ -14,8 +13,4 @@ BACKEND = "directml"
 
 def load(asked: Asked) -> Loaded:
     """Options: `file` (.onnx), `max_batch`."""
-    from semblance.inference.session import Session
-
-    return Loaded(
-        Session(Path(asked["file"]), backend=BACKEND, threads=asked.threads, max_batch=asked["max_batch"]).run
-    )
+    return load_session(asked, BACKEND)

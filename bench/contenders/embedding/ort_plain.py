@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.sessions import plain_session
 
 TITLE = "ONNX Runtime, three lines"
 ROLE: Role = "peer"
@@ -13,10 +12,4 @@ PACKAGES = ("onnxruntime",)
 
 def load(asked: Asked) -> Loaded:
     """Options: `file` (.onnx)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = asked.threads
-    session = onnxruntime.InferenceSession(Path(asked["file"]), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return Loaded(lambda images: session.run(None, {name: images})[0])
+    return Loaded(plain_session(asked["file"], asked.threads))

@@ -5,30 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.products import OPERATIONS, SIDE, load_product
+
+__all__ = ["OPERATIONS", "PACKAGES", "ROLE", "TITLE", "load"]
 
 TITLE = "product of bytes"
 ROLE: Role = "ceiling"
 PACKAGES = ("onnxruntime", "onnx")
 
-SIDE = 2048  # as large as the caches like it: [2048, 2048] x [2048, 2048]
-OPERATIONS = 2 * SIDE**3  # multiplications and additions of one call
-
 
 def load(asked: Asked) -> Loaded:
     """No options; every input gives the same product."""
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
     rng = np.random.default_rng(0)
     a = rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
     b = rng.integers(-128, 128, (SIDE, SIDE), dtype=np.int8)
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])], "product",
-        [helper.make_tensor_value_info("a", TensorProto.UINT8, a.shape)],
-        [helper.make_tensor_value_info("c", TensorProto.INT32, a.shape)], [numpy_helper.from_array(b, "b")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = asked.threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Loaded(lambda _: session.run(None, {"a": a})[0], answers=lambda _: None)
+    return load_product(asked, "MatMulInteger", a, b, np.int32)

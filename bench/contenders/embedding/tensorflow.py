@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.tensorflow_originals import open_asked
 
 TITLE = "TensorFlow, tf.function"
 ROLE: Role = "original"
@@ -13,18 +14,12 @@ PACKAGES = ("tensorflow", "keras")
 
 def load(asked: Asked) -> Loaded:
     """Options: `original`, `original_options`, `weights` (as `models.weights.load`), `inter_threads`, `is_xla`."""
-    from export.quiet import import_tensorflow_quietly
-
-    import_tensorflow_quietly()
+    opened = open_asked(asked, inter_threads=asked["inter_threads"])
     import tensorflow as tf
 
-    from models.base import find
-    from models.weights import open_original, own_path
+    from models.weights import own_path
 
-    tf.config.threading.set_intra_op_parallelism_threads(asked.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(asked["inter_threads"])
-    original = find(asked["original"], **asked["original_options"])
-    opened = open_original(original, asked["weights"])
+    original = opened.original
     shape = [None, original.height, original.width, original.channels]
     embed: Any = tf.function(
         own_path(original, opened.network),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.sessions import plain_session
 
 TITLE = "Pillow and ONNX Runtime"
 ROLE: Role = "peer"
@@ -16,17 +17,13 @@ PACKAGES = ("onnxruntime", "pillow")
 
 def load(asked: Asked) -> Loaded:
     """Options: `file` (.onnx), `batch`."""
-    import onnxruntime
     from PIL import Image
 
     from semblance.card import read_card
 
     card = read_card(asked["file"])  # its size alone
     kernel = Image.Resampling.BILINEAR  # widens where a picture shrinks, and so is nearest to "area"
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = asked.threads
-    session = onnxruntime.InferenceSession(asked["file"], options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    embed = plain_session(asked["file"], asked.threads)
 
     def read(path: str) -> NDArray[np.uint8]:
         with Image.open(path) as picture:
@@ -35,6 +32,6 @@ def load(asked: Asked) -> Loaded:
 
     def run(paths: Sequence[str]) -> NDArray[np.float32]:
         batches = [paths[start : start + asked["batch"]] for start in range(0, len(paths), asked["batch"])]
-        return np.concatenate([session.run(None, {name: np.stack([*map(read, batch)])})[0] for batch in batches])
+        return np.concatenate([embed(np.stack([*map(read, batch)])) for batch in batches])
 
     return Loaded(run)

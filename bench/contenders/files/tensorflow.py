@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.tensorflow_originals import open_asked
 
 TITLE = "TensorFlow, tf.data"
 ROLE: Role = "original"
@@ -17,18 +18,12 @@ PACKAGES = ("tensorflow", "keras")
 
 def load(asked: Asked) -> Loaded:
     """Options: `original`, `original_options`, `weights` (as `models.weights.load`), `batch`."""
-    from export.quiet import import_tensorflow_quietly
-
-    import_tensorflow_quietly()
+    opened = open_asked(asked, inter_threads=asked.threads)
     import tensorflow as tf
 
-    from models.base import find
-    from models.weights import open_original, own_path
+    from models.weights import own_path
 
-    tf.config.threading.set_intra_op_parallelism_threads(asked.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(asked.threads)
-    original = find(asked["original"], **asked["original_options"])
-    opened = open_original(original, asked["weights"])
+    original = opened.original
     size = (original.height, original.width)
     spec = tf.TensorSpec([None, *size, original.channels], tf.float32)
     embed: Any = tf.function(own_path(original, opened.network), input_signature=[spec])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from bench.contenders import Asked, Loaded, Role
+from bench.contenders.sessions import load_session
 
 TITLE = "answers for another"
 ROLE: Role = "known"
@@ -15,7 +14,5 @@ PACKAGES = ("onnxruntime",)
 
 def load(asked: Asked) -> Loaded:
     """Options: `file` (.onnx), `max_batch`."""
-    from semblance.inference.session import Session
-
-    session = Session(Path(asked["file"]), backend="cpu", threads=asked.threads, max_batch=asked["max_batch"])
-    return Loaded(lambda images: np.roll(session.run(images), 1, axis=0))
+    embed = load_session(asked, "cpu").run
+    return Loaded(lambda images: np.roll(embed(images), 1, axis=0))
