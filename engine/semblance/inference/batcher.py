@@ -30,6 +30,7 @@ from semblance.errors import BackendError, Closed, ImageError, InputError
 from semblance.inference.counts import BatchReport, ImageReport, Statistics
 from semblance.inference.encoder import Encoder, as_pictures
 from semblance.inference.pending import Content, PendingImage, PendingImages
+from semblance.inference.session import buckets_of
 from semblance.inputs.decode import decode
 from semblance.inputs.limits import DEFAULT, Limits
 from semblance.inputs.resize import fit
@@ -296,7 +297,7 @@ class Batcher:
 
         def warm() -> None:
             try:
-                for size in _sizes(self._max_batch):
+                for size in buckets_of(self._max_batch):
                     self._encoder.run(np.zeros((size, card.height, card.width, card.channels), np.uint8))
             except BaseException as error:
                 failures.append(error)
@@ -335,11 +336,6 @@ async def _answer(pending: Future[NDArray[np.float32]]) -> NDArray[np.float32]:
 def _set(heard: asyncio.Future[None]) -> None:
     if not heard.done():  # cancelled meanwhile
         heard.set_result(None)
-
-
-def _sizes(max_batch: int) -> list[int]:
-    """One for each bucket that batches of up to `max_batch` come to."""
-    return [*(1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch), max_batch]
 
 
 def _check_kind(image: object) -> Content:

@@ -96,7 +96,7 @@ class Session:
         def options_of(name: str) -> LoadOptions:
             threads, streams = self._shares(name, found)
             usual = found.max_batch if found and found.backend == name else default_max_batch(self.card)
-            own = replace(general, threads=threads, buckets=_buckets(max_batch or usual))
+            own = replace(general, threads=threads, buckets=buckets_of(max_batch or usual))
             return own if backends.is_device(name) else replace(own, streams=streams)
 
         loaded = backends.load(model, backend, options_of, tuned=found.choice if found else None)
@@ -229,7 +229,7 @@ def _check_heeded(backend: str, gpu: GpuOptions, how: str) -> None:
         )
 
 
-def _buckets(max_batch: int) -> tuple[int, ...]:
-    """Powers of two below `max_batch`, and `max_batch` itself."""
+def buckets_of(max_batch: int) -> tuple[int, ...]:
+    """The batch sizes that are run where the largest is `max_batch`: powers of two below it, and it itself."""
     sizes = {1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch}
     return (*sorted(sizes), max_batch)
