@@ -3,16 +3,18 @@
     SemblanceError
     ├── InputError (ValueError)         an argument of the wrong kind, shape, dtype or range
     │   └── ImageError                  one picture that cannot be used
+    │       └── ImageTooLarge           one of more bytes or pixels than the limits allow
     ├── SourceError                     a place pictures come from that is missing, empty or damaged
     ├── ModelError                      an ONNX file that is not a usable model of ours
     │   ├── ModelNotFound               no model of that name or at that path
     │   └── CardError                   no model card inside, or a damaged one
     ├── BackendError                    a backend that was asked for and cannot run
     │   └── RuntimeMissing (ImportError)  the wheel it needs is absent, or clashes with another
-    ├── BatcherError                    an image that a batcher did not embed, whatever the image
-    │   ├── Overloaded                  more images are pending than may be; nothing was begun
-    │   ├── DeadlineExceeded (TimeoutError)  its deadline passed first
-    │   └── Closed                      the batcher is not started, or stops
+    ├── BatcherError                    what many share did not do its work, whatever the work
+    │   ├── Overloaded                  more is pending than may be; nothing was begun
+    │   ├── DeadlineExceeded (TimeoutError)  the deadline passed first
+    │   └── Closed                      it is not started, or stops
+    ├── ServiceError                    a service that cannot begin, or a process of it that is not there
     └── GalleryError                    a gallery that is missing, damaged, incomplete or in the way
         └── SpaceMismatch               vectors of two different embedding spaces
 
@@ -31,6 +33,10 @@ class InputError(SemblanceError, ValueError):
 
 class ImageError(InputError):
     """One picture that cannot be used: unreadable, empty, or not a picture."""
+
+
+class ImageTooLarge(ImageError):
+    """One picture that has more bytes, or declares more pixels, than the limits allow; it was not decoded."""
 
 
 class SourceError(SemblanceError):
@@ -58,11 +64,11 @@ class RuntimeMissing(BackendError, ImportError):
 
 
 class BatcherError(SemblanceError):
-    """An image that a batcher did not embed, for a reason that lies not in the image."""
+    """An image that a batcher did not embed, or a change not made, for a reason that lies not in it."""
 
 
 class Overloaded(BatcherError):
-    """More images are pending than may be; the request was refused whole, and nothing of it was begun."""
+    """More images or changes are pending than may be; the request was refused whole, and nothing of it was begun."""
 
 
 class DeadlineExceeded(BatcherError, TimeoutError):
@@ -70,7 +76,11 @@ class DeadlineExceeded(BatcherError, TimeoutError):
 
 
 class Closed(BatcherError):
-    """The batcher is not started, was stopped, or stopped waiting before the image's turn."""
+    """Whoever was to do it is not started, was stopped, or stopped waiting before its turn."""
+
+
+class ServiceError(SemblanceError):
+    """A service that cannot begin, or one of its processes that is not there."""
 
 
 class GalleryError(SemblanceError):

@@ -96,7 +96,6 @@ class KeypointSearch:
         self._gallery = gallery
         self._stored: StoredKeypoints = gallery.keypoints
         self.options, self._how = options, how
-        self._rows = np.flatnonzero(gallery.alive)  # of those that count, among all
         self._threads = available_threads() if how.threads is None else how.threads
         single_threaded()
 
@@ -130,7 +129,7 @@ class KeypointSearch:
         return keys[likely][order], Evidence(found.matches[order], found.inliers[order])
 
     def _rows_of(self, keys: Rows) -> Rows:
-        return self._rows[self._gallery.rows_of(keys)]
+        return self._gallery.rows_with(keys)
 
     def _parts(self, rows: Rows) -> Iterator[slice]:
         """Stretches of the rows whose descriptors can be held together."""

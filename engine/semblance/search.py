@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,8 @@ class Gallery:
         self.vectors.check_k(k)  # before the model is loaded and the pictures are decoded
         if rerank is None:
             return self.search_vectors(self.encoder.embed(images), k, exact=exact, where=where)
-        keypoints = self._keypoints(rerank)
-        near = self.search_vectors(self.encoder.embed(images), self._shortlist(k, rerank), exact=exact, where=where)
-        return in_order(keypoints, self._features(images, keypoints, rerank), near, k)
+        self._keypoints(rerank)  # are there any? also before the model is loaded
+        return self.search_embedded(images, self.encoder.embed(images), k, rerank, exact=exact, where=where)
 
     def search_sift(
         self,
@@ -258,18 +258,25 @@ class Gallery:
 
     def described(self, found: Neighbours) -> list[list[Hit]]:
         """Neighbours with the uri and label of each: one list per query, nearest first."""
-        return [self._hits(found, query, int(count)) for query, count in enumerate(found.counts)]
+        counts = found.counts.tolist()
+        keys = np.concatenate([np.empty(0, np.int64), *(found.keys[at, :count] for at, count in enumerate(counts))])
+        known = self.vectors.values_of(keys, ("uri", "label"))  # of the neighbours of all queries, one after the other
+        described = zip(known["uri"], known["label"], strict=True)
+        return [self._hits(found, query, list(islice(described, count))) for query, count in enumerate(counts)]
 
-    def _hits(self, found: Neighbours, query: int, count: int) -> list[Hit]:
-        keys = found.keys[query, :count]
-        rows = self.vectors.rows_of(keys).tolist()
+    def _hits(self, found: Neighbours, query: int, described: list[tuple[str, str | None]]) -> list[Hit]:
+        count = len(described)
         evidence: list[tuple[int | None, int | None]] = [(None, None)] * count
         if isinstance(found, Verified):
             evidence = list(zip(found.matches[query].tolist(), found.inliers[query].tolist(), strict=True))[:count]
         return [
-            Hit(key, self.vectors.uris[row], self.vectors.labels[row], distance, *each)
-            for key, row, distance, each in zip(
-                keys.tolist(), rows, found.distances[query, :count].tolist(), evidence, strict=True
+            Hit(key, uri, label, distance, *each)
+            for key, (uri, label), distance, each in zip(
+                found.keys[query, :count].tolist(),
+                described,
+                found.distances[query, :count].tolist(),
+                evidence,
+                strict=True,
             )
         ]
 
@@ -295,6 +302,22 @@ class Gallery:
     ) -> Neighbours:
         """The same for embeddings of this space, [Q, D] float32."""
         return self.vectors.search(queries, k=k, exact=exact, where=where, threads=available_threads())
+
+    def search_embedded(
+        self,
+        images: Image | Sequence[Image],
+        queries: NDArray[np.float32],
+        k: int,
+        rerank: Verification,
+        *,
+        exact: bool = False,
+        where: str | None = None,
+    ) -> Verified:
+        """`search` with `rerank` for pictures whose embeddings, [Q, D] float32, are there already."""
+        self.vectors.check_k(k)
+        keypoints = self._keypoints(rerank)
+        near = self.search_vectors(queries, self._shortlist(k, rerank), exact=exact, where=where)
+        return in_order(keypoints, self._features(images, keypoints, rerank), near, k)
 
     def search_keys(
         self,

@@ -12,6 +12,7 @@ import pytest
 
 from semblance import Encoder, Gallery, SpaceMismatch
 from semblance.errors import GalleryError, InputError, ModelNotFound
+from semblance.gallery.gallery import VectorGallery
 from semblance.inputs.sources import ArraySource
 from semblance.local.sift import SiftOptions, extract
 from semblance.search import load_encoder, open_pictures, sift_options
@@ -213,3 +214,17 @@ def test_options_of_sift_that_nobody_knows_are_refused(encoder: Encoder, images:
 def test_a_gallery_without_sift_has_no_options_of_it(gallery: Gallery) -> None:
     assert sift_options(gallery.vectors) is None
     assert gallery.vectors.keypoints is None
+
+
+def test_hits_do_not_list_what_is_known_of_all(gallery: Gallery, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [(gallery.vectors.uris[row], gallery.vectors.labels[row]) for row in range(50)]
+    gallery.remove([3])
+    for name in ("uris", "labels"):
+        monkeypatch.setattr(VectorGallery, name, property(lambda self: pytest.fail("all of them were listed")))
+    hits = gallery.hits(images[:5], k=49)
+    assert [len(each) for each in hits] == [49] * 5
+    for each in hits:
+        assert [(hit.uri, hit.label) for hit in each] == [expected[hit.key] for hit in each]
+    assert gallery.described(gallery.search(images[:0], k=3)) == []
+    few = gallery.hits(images[:2], k=30, where="label = '1'")
+    assert [[hit.label for hit in each] for each in few] == [["1"] * 10] * 2

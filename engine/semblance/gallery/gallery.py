@@ -1,15 +1,15 @@
 """A gallery opened for reading: its vectors, what is known of each picture, and the neighbours of a vector.
 
 In: a gallery's folder, and query vectors of its space. Out: `Neighbours`. What is opened is the gallery as one manifest
-says it is; a writer may add and remove meanwhile, and is seen by whoever opens it again. Every file is compared with
-its checksum before anything of it is used.
+says it is; a writer may add and remove meanwhile, and is seen by whoever opens it again, or asks for it `refreshed`.
+Every file is compared with its checksum before anything of it is used.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from semblance.gallery.exact import search_blocks
 from semblance.gallery.generation import open_index
 from semblance.gallery.index import VectorIndex, checked_k
 from semblance.gallery.index_options import oversampled
-from semblance.gallery.manifest import Manifest
+from semblance.gallery.keys import Keys
+from semblance.gallery.manifest import LARGEST_KEY, MANIFEST_NAME, Manifest
 from semblance.gallery.order import answered_in_order
 from semblance.gallery.removed import read_alive
 from semblance.gallery.rescore import rescore
 from semblance.gallery.rows import Rows, as_keys
+from semblance.gallery.shards import Row
 from semblance.gallery.stored_keypoints import StoredKeypoints
 
 Queries = NDArray[np.float32]
@@ -72,7 +74,8 @@ class VectorGallery:
         self.alive = alive  # [all rows] bool
         self.index = index
         self.keypoints = keypoints  # of all rows; None: a gallery without SIFT
-        self._matching: dict[str, NDArray[np.bool_]] = {}
+        self.where_limit_sec: float | None = None  # longest that a condition may take; None: as `filters` has it
+        self._matching: dict[str, NDArray[np.bool_]] = {}  # a condition over the first rows, removed ones too
         self._remembering = threading.Lock()
 
     @classmethod
@@ -81,31 +84,69 @@ class VectorGallery:
 
         Raises GalleryError where it is none, is unfinished, or where a file is missing or not what was written.
         """
-        path = Path(path)
+        return cls._newest(Path(path), None)
+
+    def refreshed(self) -> VectorGallery:
+        """The gallery as it is now: this object where no writer has changed it, else another one.
+
+        The other one shares what this one has open and has read, so that only what is new is opened and compared with
+        its checksum. This one stays as it is, for whoever still reads it. Raises GalleryError as `open`.
+        """
+        try:
+            if (self.path / MANIFEST_NAME).read_bytes() == self._manifest_bytes:
+                return self
+        except OSError:
+            pass  # said better below
+        return self._newest(self.path, self)
+
+    @classmethod
+    def _newest(cls, path: Path, before: VectorGallery | None) -> VectorGallery:
         manifest = Manifest.read(path)
         while True:
             try:
-                return cls._open(path, manifest)
+                return cls._open(path, manifest, before)
             except GalleryError:
                 # a writer may have put another generation in place since the manifest was read
-                before, manifest = manifest, Manifest.read(path)
-                if manifest == before:
+                tried, manifest = manifest, Manifest.read(path)
+                if manifest == tried:
                     raise
 
     @classmethod
-    def _open(cls, path: Path, manifest: Manifest) -> VectorGallery:
-        rows = Rows.open(path, manifest)
-        alive = read_alive(path, manifest.removed, len(rows))
-        keypoints = StoredKeypoints.open(path, manifest, rows) if manifest.has_keypoints else None
-        if manifest.index is None:
-            if not manifest.is_complete:
-                raise GalleryError(
-                    f"{path} is unfinished: {manifest.num_images} images of {manifest.parts[0].source} so far; "
-                    "the command that began it carries on from there, or "
-                    f"`semblance rebuild {path}` indexes what is there"
-                )
-            return cls(path, manifest, rows, alive, None, keypoints)
-        return cls(path, manifest, rows, alive, open_index(path, manifest), keypoints)
+    def _open(cls, path: Path, manifest: Manifest, before: VectorGallery | None) -> VectorGallery:
+        if manifest.index is None and not manifest.is_complete:
+            raise GalleryError(
+                f"{path} is unfinished: {manifest.num_images} images of {manifest.parts[0].source} so far; "
+                "the command that began it carries on from there, or "
+                f"`semblance rebuild {path}` indexes what is there"
+            )
+        num_rows = manifest.num_rows
+        if before is None or manifest.removed is None or manifest.removed != before.manifest.removed:
+            # first of all, since every removal takes the file of the one before away
+            alive = read_alive(path, manifest.removed, num_rows)
+        else:
+            alive = np.ones(num_rows, np.bool_)
+            alive[: len(before.alive)] = before.alive[:num_rows]
+        rows = Rows.open(path, manifest, () if before is None else before.all_rows.tables)
+        keypoints = None
+        if manifest.has_keypoints:
+            keypoints = StoredKeypoints.open(path, manifest, rows, None if before is None else before.keypoints)
+        if before is not None and manifest.index == before.manifest.index:
+            index = before.index
+        else:
+            index = open_index(path, manifest)
+        opened = cls(path, manifest, rows, alive, index, keypoints)
+        if before is not None:
+            opened._carry_on(before)
+        return opened
+
+    def _carry_on(self, before: VectorGallery) -> None:
+        """Take over what an older state has worked out of rows that are still the same."""
+        shared, num_rows = self.all_rows.num_shared(before.all_rows)
+        if "_keys" in before.__dict__:  # else nobody has asked for any yet
+            self._keys = before._keys.followed_by(self.all_rows.keys(shared), start=num_rows)
+        self.where_limit_sec = before.where_limit_sec
+        with before._remembering:
+            self._matching = {where: passing[:num_rows] for where, passing in before._matching.items()}
 
     def __len__(self) -> int:
         return self.manifest.num_images
@@ -141,7 +182,7 @@ class VectorGallery:
     @cached_property
     def keys(self) -> NDArray[np.int64]:
         """The key of each picture, [N] int64."""
-        return self._all_keys[self.alive]
+        return self._keys.of_rows[self.alive]
 
     @cached_property
     def uris(self) -> list[str]:
@@ -155,19 +196,49 @@ class VectorGallery:
 
     def rows_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """The position in `keys`, `uris`, `labels` of each key, int64 of the same shape. Raises InputError."""
+        rows = self.rows_with(keys)
+        return rows if self.manifest.removed is None else self._positions[rows]
+
+    def rows_with(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each key among all rows, as `all_rows` counts them, int64 of the same shape. Raises InputError."""
         keys = as_keys(keys)
-        order, ordered = self._key_order
-        at = np.searchsorted(ordered, keys)
-        known = at < len(ordered)
-        known[known] = ordered[at[known]] == keys[known]
+        rows = self._keys.youngest(keys)
+        known = rows >= 0
+        known[known] = self.alive[rows[known]]
         if not known.all():
             raise InputError(f"key {int(keys[~known].flat[0])} is not in {self.path}, which has {len(self)} pictures")
-        return order[at]
+        return rows
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a picture of this key."""
+        if not isinstance(key, (int, np.integer)) or not -LARGEST_KEY - 1 <= int(key) <= LARGEST_KEY:
+            return False
+        (row,) = self._keys.youngest(np.array([key], np.int64))
+        return bool(row >= 0 and self.alive[row])
+
+    def facts(self, keys: NDArray[np.int64]) -> list[Row]:
+        """What is known of the pictures of `keys` [n] beside their vectors, n of them.
+
+        Only shards that hold one of them are read, each once. Raises InputError for a key that is not here,
+        GalleryError.
+        """
+        own = list(self.manifest.columns or {})
+        fixed = [each.name for each in fields(Row) if each.name != "columns"]
+        found = self.values_of(keys, [*fixed, *own])
+        columns = [dict(zip(own, values, strict=True)) for values in zip(*(found[name] for name in own), strict=True)]
+        rows = zip(*(found[name] for name in fixed), columns if own else [{} for _ in keys], strict=True)
+        return [Row(*each) for each in rows]
+
+    def values_of(self, keys: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[Any]]:
+        """What the columns `names` of the shards say of the pictures of `keys` [n]: n Python values for each name.
+
+        Raises InputError for a key that is not here, GalleryError for a column that is not.
+        """
+        return self.all_rows.values(self.rows_with(keys), names)
 
     def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """The embeddings of `keys` [n]: [n, D] float32. Raises InputError for a key that is not here."""
-        rows = np.flatnonzero(self.alive)[self.rows_of(keys)]
-        return self.all_rows.gather(rows).astype(np.float32, copy=False)
+        return self.all_rows.gather(self.rows_with(keys)).astype(np.float32, copy=False)
 
     def matching(self, where: str) -> NDArray[np.bool_]:
         """Which pictures a condition lets pass, [N] bool in the order of `keys`: SQL over the shards' columns.
@@ -307,7 +378,7 @@ class VectorGallery:
         found = rows.shape[1]
         keys = np.full((len(rows), k), -1, np.int64)
         padded = np.full((len(rows), k), np.inf, np.float32)
-        keys[:, :found], padded[:, :found] = self._all_keys[rows], distances
+        keys[:, :found], padded[:, :found] = self._keys.of_rows[rows], distances
         return Neighbours(keys, padded, np.full(len(rows), found, np.int64))
 
     def _check_queries(self, queries: Queries) -> None:
@@ -332,29 +403,40 @@ class VectorGallery:
 
     def _passing(self, where: str) -> NDArray[np.bool_]:
         """The condition over all rows, [all rows] bool; the last few are kept, since a user pages and refines."""
-        from semblance.gallery.filters import matching
+        known = self._matching.get(where)
+        if known is None or len(known) < len(self.alive):
+            known = self._evaluated(where, np.empty(0, np.bool_) if known is None else known)
+            with self._remembering:
+                self._matching.pop(where, None)
+                while len(self._matching) >= _REMEMBERED:
+                    self._matching.pop(next(iter(self._matching)))
+                self._matching[where] = known
+        return known & self.alive
 
-        if (passing := self._matching.get(where)) is not None:
-            return passing
-        passing = matching([table.file() for table in self.all_rows.tables], where) & self.alive
-        with self._remembering:
-            while len(self._matching) >= _REMEMBERED:
-                self._matching.pop(next(iter(self._matching)))
-            self._matching[where] = passing
-        return passing
+    def _evaluated(self, where: str, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The condition over all rows, removed ones too, of which the first are `known`."""
+        from semblance.gallery.filters import TIME_LIMIT_SEC, matching
 
-    @cached_property
-    def _all_keys(self) -> NDArray[np.int64]:
-        """The key of every row, removed ones too."""
         if not self.all_rows.tables:
-            return np.empty(0, np.int64)
-        keys: NDArray[np.int64] = self.all_rows.column("key").to_numpy()
-        return keys
+            return matching([], where)
+        limit_sec = TIME_LIMIT_SEC if self.where_limit_sec is None else self.where_limit_sec
+        starts = self.all_rows.starts
+        first = int(np.searchsorted(starts, len(known), side="right")) - 1  # the shard of the first unknown row
+        found = matching([table.file() for table in self.all_rows.tables[first:]], where, time_limit_sec=limit_sec)
+        return np.concatenate([known[: starts[first]], found])
 
     @cached_property
-    def _key_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.argsort(self.keys, kind="stable")
-        return order, self.keys[order]
+    def _keys(self) -> Keys:
+        return Keys(self.all_rows.keys())
+
+    @cached_property
+    def _positions(self) -> NDArray[np.int64]:
+        """The position of every row among those that count, [all rows]."""
+        return np.cumsum(self.alive) - 1
+
+    @cached_property
+    def _manifest_bytes(self) -> bytes:
+        return self.manifest.to_json().encode()
 
     def _texts(self, column: str) -> list[Any]:
         if not self.all_rows.tables:

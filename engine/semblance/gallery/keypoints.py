@@ -80,6 +80,21 @@ def sift_name(number: int) -> str:
     return f"sift/{number:06d}.parquet"
 
 
+def keypoints_problem(keypoints: Keypoints, most: int) -> str:
+    """Why a gallery whose pictures have up to `most` keypoints cannot hold these; empty where it can."""
+    num = len(keypoints)
+    if num > most:
+        return f"it has {num} keypoints, the gallery keeps up to {most} of a picture; find no more"
+    numbers = (keypoints.sizes, keypoints.angles, keypoints.responses)
+    shapes = [each.shape for each in (keypoints.points, *numbers, keypoints.descriptors)]
+    if shapes != [(num, 2), (num,), (num,), (num,), (num, DESCRIPTOR_BYTES)] or keypoints.descriptors.dtype != np.uint8:
+        return (
+            f"its {num} keypoints are arrays of shapes {shapes}, the descriptors {keypoints.descriptors.dtype}; "
+            "expected points [K, 2], sizes, angles and responses [K], descriptors [K, 128] uint8"
+        )
+    return ""
+
+
 def write_keypoints(
     gallery: Path, number: int, keys: NDArray[np.int64], counts: Sequence[int], keypoints: Iterable[Keypoints]
 ) -> TableFile:

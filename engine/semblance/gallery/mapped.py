@@ -42,6 +42,7 @@ class MappedTable:
         self.path = path
         self.table = table
         self._is_checked = False
+        self._kept: dict[str, pa.Array] = {}
         self._vectors: _Vectors | None = None
         try:
             with path.open("rb") as file:
@@ -78,9 +79,22 @@ class MappedTable:
         """Some of its columns. Raises GalleryError where the file is damaged or has no such column."""
         self.check()
         try:
-            return self._parquet().read(columns=list(names), use_threads=False)
+            table = self._parquet().read(columns=list(names), use_threads=False)
         except (OSError, KeyError, pa.ArrowException) as error:
             raise damaged(self.path, error) from error
+        if missing := sorted(set(names) - set(table.column_names)):  # which Arrow passes over
+            raise damaged(self.path, f"it has no columns {missing}")
+        return table
+
+    def kept(self, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Some columns, each in one piece that stays in memory from its first reading on. Raises GalleryError.
+
+        For single rows that are asked for again and again: reading one means to decode all.
+        """
+        if missing := [name for name in names if name not in self._kept]:
+            table = self.columns(missing).combine_chunks()
+            self._kept.update({name: _one_piece(table.column(name)) for name in missing})
+        return {name: self._kept[name] for name in names}
 
     def file(self) -> pa.NativeFile:
         """What lies on the disk, for other Parquet readers, also where its name is gone. Raises GalleryError."""
@@ -135,6 +149,10 @@ class MappedTable:
             return pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._map)))
         except (OSError, pa.ArrowException) as error:
             raise damaged(self.path, error) from error
+
+
+def _one_piece(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays([pa.array([], column.type), *column.chunks])
 
 
 def _values(path: Path, mapped: mmap.mmap, parquet: pq.ParquetFile, name: str, row_bytes: int) -> NDArray[np.uint8]:

@@ -24,17 +24,22 @@ def removed_name(number: int) -> str:
     return f"removed-{number:06d}.parquet"
 
 
+def next_removed(removed: TableFile | None) -> int:
+    """The number of the state after the one in the file `removed`."""
+    return 1 if removed is None else 1 + int(removed.file.removeprefix("removed-").removesuffix(".parquet"))
+
+
 def write_removed(
     gallery: Path, number: int, removed: NDArray[np.int64], rows: Rows, keys: NDArray[np.int64]
 ) -> TableFile:
     """Write the row numbers `removed` [n], ascending, of all `rows`, whose keys are `keys` [N]."""
     shard = np.searchsorted(rows.starts, removed, side="right") - 1
-    names = [table.table.file for table in rows.tables]
+    names = pa.array([table.table.file for table in rows.tables], pa.string())
     table = pa.table(
         {
             "row": pa.array(removed, pa.int64()),  # counted through all shards
             "key": pa.array(keys[removed], pa.int64()),
-            "shard": pa.array([names[each] for each in shard], pa.string()),
+            "shard": names.take(pa.array(shard)),
             "row_in_shard": pa.array(removed - rows.starts[shard], pa.int64()),
         }
     )

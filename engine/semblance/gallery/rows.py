@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from semblance.errors import InputError
-from semblance.gallery.manifest import LARGEST_KEY, Manifest
+from semblance.gallery.manifest import LARGEST_KEY, Manifest, TableFile
 from semblance.gallery.mapped import MappedTable, damaged
 
 _BLOCK_BYTES = 1 << 24
+_FEW = 16  # values: taking them one by one is as fast as by Arrow's own function
 
 
 class Rows:
@@ -31,9 +32,9 @@ class Rows:
         self.starts = np.cumsum([0, *map(len, tables)], dtype=np.int64)  # [S + 1]
 
     @classmethod
-    def open(cls, gallery: Path, manifest: Manifest) -> Rows:
-        """Map every shard that `manifest` names. Raises GalleryError."""
-        return cls([MappedTable(gallery / shard.file, shard) for shard in manifest.shards], manifest.card.dimension)
+    def open(cls, gallery: Path, manifest: Manifest, opened: Sequence[MappedTable] = ()) -> Rows:
+        """Map every shard that `manifest` names, but for those `opened` already. Raises GalleryError."""
+        return cls(open_tables(gallery, manifest.shards, opened), manifest.card.dimension)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -56,6 +57,35 @@ class Rows:
             found[is_here] = part
         return np.empty((0, self.dimension), np.float32) if found is None else found
 
+    def values(self, rows: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[Any]]:
+        """What some columns say of `rows` [n], in that order: n Python values for each name.
+
+        Only shards that the rows lie in are read, and what was read of them stays in memory. Raises GalleryError.
+        """
+        found: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
+        shard_of = np.searchsorted(self.starts, rows, side="right") - 1  # [n]
+        for shard in np.unique(shard_of).tolist():
+            at = np.flatnonzero(shard_of == shard)
+            here = rows[at] - self.starts[shard]
+            for name, column in self.tables[shard].kept(names).items():
+                values, places = _picked(column, here), found[name]
+                for place, value in zip(at.tolist(), values, strict=True):
+                    places[place] = value
+        return found
+
+    def keys(self, start: int = 0) -> NDArray[np.int64]:
+        """The keys [n] of the rows of the shards from number `start` on."""
+        if start >= len(self.tables):
+            return np.empty(0, np.int64)
+        keys: NDArray[np.int64] = self.columns(["key"], start).column("key").to_numpy()
+        return keys
+
+    def num_shared(self, other: Rows) -> tuple[int, int]:
+        """How many shards are the first of both, and how many rows those have: in these a row's number is the same."""
+        pairs = zip(self.tables, other.tables, strict=False)
+        shared = next((at for at, (a, b) in enumerate(pairs) if a is not b), min(len(self.tables), len(other.tables)))
+        return shared, int(self.starts[shared])
+
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of all rows."""
         return self.columns([name]).column(name)
@@ -68,6 +98,23 @@ class Rows:
         if table.dimension != self.dimension:
             raise damaged(table.path, f"its embeddings have {table.dimension} dimensions, the model {self.dimension}")
         return table
+
+
+def open_tables(
+    gallery: Path, files: Sequence[TableFile], opened: Sequence[MappedTable] = ()
+) -> tuple[MappedTable, ...]:
+    """Map `files` of the folder `gallery`, but for those `opened` already, which stay what they are.
+
+    Raises GalleryError where one is missing or has another size.
+    """
+    have = {table.table: table for table in opened}
+    return tuple(have[file] if file in have else MappedTable(gallery / file.file, file) for file in files)
+
+
+def _picked(column: pa.Array, rows: NDArray[np.int64]) -> list[Any]:
+    if len(rows) > _FEW:
+        return list(column.take(pa.array(rows)).to_pylist())
+    return [column[row].as_py() for row in rows.tolist()]
 
 
 def as_keys(keys: ArrayLike) -> NDArray[np.int64]:

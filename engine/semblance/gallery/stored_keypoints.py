@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from semblance.gallery.keypoints import DESCRIPTOR, DESCRIPTOR_BYTES, FLOATS
 from semblance.gallery.manifest import Manifest
 from semblance.gallery.mapped import MappedTable, damaged
-from semblance.gallery.rows import Rows
+from semblance.gallery.rows import Rows, open_tables
 from semblance.gallery.shards import NUM_KEYPOINTS
 
 _PIECE_ROWS = 64
@@ -49,13 +49,20 @@ class StoredKeypoints:
         self._files: list[_File | None] = [None] * len(tables)
 
     @classmethod
-    def open(cls, path: Path, manifest: Manifest, rows: Rows | None = None) -> StoredKeypoints:
+    def open(
+        cls, path: Path, manifest: Manifest, rows: Rows | None = None, opened: StoredKeypoints | None = None
+    ) -> StoredKeypoints:
         """Map the keypoints of the gallery at `path`, of whose `manifest` the `rows` may be open already.
 
-        Raises GalleryError where a file is missing or has another size.
+        What is `opened` of an older state is carried on where it is the same. Raises GalleryError where a file is
+        missing or has another size.
         """
         rows = Rows.open(path, manifest) if rows is None else rows
-        return cls(rows, [MappedTable(path / file.file, file) for file in manifest.sift])
+        found = cls(rows, open_tables(path, manifest.sift, () if opened is None else opened.tables))
+        if opened is not None:
+            read = dict(zip(opened.tables, opened._files, strict=True))
+            found._files = [read.get(table) for table in found.tables]
+        return found
 
     def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Descriptors of the pictures in `rows` [n], one after the other: [sum K, 128], and where each begins: [n + 1].

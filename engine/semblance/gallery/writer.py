@@ -7,11 +7,11 @@ the commit; what a killed writer left behind goes when the next one begins.
 
 from __future__ import annotations
 
-import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from semblance.errors import GalleryError, InputError
-from semblance.files import sync_folder
 from semblance.gallery import shards
 from semblance.gallery.folder import writing
-from semblance.gallery.generation import open_index
-from semblance.gallery.index import VectorIndex
-from semblance.gallery.index_options import IndexOptions, choose_type
-from semblance.gallery.keypoints import Keypoints, write_keypoints
+from semblance.gallery.index_update import IndexUpdate
+from semblance.gallery.keypoints import Keypoints, keypoints_problem, write_keypoints
+from semblance.gallery.keys import Keys
 from semblance.gallery.lock import writer_lock
 from semblance.gallery.manifest import LARGEST_KEY, IndexFile, Manifest, Part, TableFile
 from semblance.gallery.mapped import MappedTable
+from semblance.gallery.merging import stretches_to_merge
 from semblance.gallery.prepare import misfit
-from semblance.gallery.removed import read_alive, write_removed
+from semblance.gallery.removed import next_removed, read_alive, write_removed
 from semblance.gallery.rows import Rows, as_keys
 from semblance.gallery.shards import NUM_KEYPOINTS, ErrorRow, Row
 from semblance.gallery.stored_keypoints import StoredKeypoints
 from semblance.inputs.sources import Item
 
-_OURS = re.compile(r"\..+\.part|\d{6}\.(parquet|usearch)|removed-\d{6}\.parquet")
-# Measured (`python -m bench.million`): an index of which 10 % was removed answers as well as before; one that
-# changed by half is built again as fast as it is changed
-_REBUILT_FROM = 0.5
-
-_log = logging.getLogger(__name__)
+_OURS = re.compile(r"\..+\.part|\d{6,}\.(parquet|usearch)|removed-\d{6,}\.parquet")
 
 
 class GalleryWriter:
@@ -54,7 +48,9 @@ class GalleryWriter:
         self.manifest = manifest
         self.errors = shards.committed_errors(path, manifest.errors)
         self.rows = Rows([], manifest.card.dimension)
-        self.keys = np.empty(0, np.int64)  # [N] of all rows
+        self.is_indexing = False  # somebody writes into the folder of the index, where nothing is tidied meanwhile
+        self._keys = Keys(np.empty(0, np.int64))  # of all rows
+        self.alive = np.empty(0, np.bool_)  # [N] which rows count
         self.keypoints: StoredKeypoints | None = None  # of all rows, in a gallery that keeps them
         self._take(manifest)
 
@@ -75,6 +71,17 @@ class GalleryWriter:
     def __len__(self) -> int:
         return self.manifest.num_images
 
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """The key of every row, removed ones too, [N] int64."""
+        return self._keys.of_rows
+
+    def reload(self) -> None:
+        """Have the gallery as it is on the disk, after a commit that failed. Raises GalleryError."""
+        self._take(Manifest.read(self.path))
+        with writing(self.path):
+            self.tidy()
+
     # Commits
 
     def append(
@@ -93,32 +100,11 @@ class GalleryWriter:
         row, and are taken out of that list; without them no row has any. Raises InputError for keys that repeat,
         GalleryError.
         """
-        try:
-            keys = np.array([row.key for row in rows], np.int64)
-        except OverflowError as error:
-            raise InputError(f"keys must be integers of 64 bits ({error})") from error
-        if len(np.unique(keys)) < len(keys):
-            raise InputError("each key must be given once; these rows repeat one")
+        keys = _distinct_keys(rows)
         manifest, replaced = self.manifest, self._alive_rows_of(keys)
         with writing(self.path):
             if len(rows):
-                columns = self._columns_of(rows)
-                number, counts = manifest.next_shard, None
-                if manifest.has_keypoints:
-                    counts = [0] * len(rows) if keypoints is None else [len(each) for each in keypoints]
-                    sift = write_keypoints(self.path, number, keys, counts, _drained(keypoints or []))
-                    manifest = replace(manifest, sift=(*manifest.sift, sift))
-                shard = shards.write_shard(
-                    self.path,
-                    number,
-                    rows,
-                    vectors,
-                    columns=columns,
-                    vector_type=manifest.options["vector_type"],
-                    num_keypoints=counts,
-                )
-                next_key = max(manifest.next_key, min(int(keys.max()) + 1, LARGEST_KEY))
-                manifest = replace(manifest, columns=columns, shards=(*manifest.shards, shard), next_key=next_key)
+                manifest = self._with_shard(rows, keys, vectors, keypoints)
             if part is not None:
                 end = part.first_key + part.num_items
                 manifest = replace(manifest.with_part(part), next_key=max(manifest.next_key, end))
@@ -134,10 +120,43 @@ class GalleryWriter:
         that repeat and for rows that the gallery's columns cannot hold; GalleryError where a source was not taken to
         its end yet, since the keys to come are its own.
         """
-        self._check_finished()
-        self._check_rows(rows, vectors)
+        self.check_finished()
+        self.check_rows(rows, vectors)
         if len(rows):
             self.append(rows, vectors)
+
+    def change(
+        self,
+        rows: Sequence[Row],
+        vectors: NDArray[np.float32],
+        *,
+        keypoints: list[Keypoints] | None = None,
+        removed_keys: Sequence[int] | NDArray[np.int64] = (),
+    ) -> int:
+        """`upsert` and `remove` as one commit; returns how many of `removed_keys` [n] there were.
+
+        In a gallery with keypoints, `keypoints` are those of each row, and are taken out of that list. A gallery
+        without an index, as one from which all was removed, gets one with its first rows, so that it can be opened.
+        Raises what `upsert` and `remove` raise, and InputError for a key that is both put and removed, and for
+        keypoints that the gallery does not keep or that are not one set for each row.
+        """
+        self.check_finished()
+        self.check_rows(rows, vectors, keypoints)
+        keys, gone = _distinct_keys(rows), np.unique(as_keys(removed_keys))
+        if len(both := np.intersect1d(keys, gone)):
+            raise InputError(f"key {both[0]} is both put and removed; decide which of the two comes last")
+        dead = self._alive_rows_of(gone)
+        if not len(rows):
+            if len(dead):
+                self._commit(self.manifest, removed=dead)
+            return len(dead)
+        removed = np.union1d(dead, self._alive_rows_of(keys))
+        with writing(self.path):
+            manifest = self._with_shard(rows, keys, vectors, keypoints)
+        if manifest.index is None:
+            manifest = self._with_first_index(manifest, removed)
+        self._commit(manifest, removed=removed)
+        return len(dead)
 
     def finish(self, part: Part) -> None:
         """Commit that the source of `part`, the last one, was taken to its end; one that gave nothing is forgotten."""
@@ -166,24 +185,68 @@ class GalleryWriter:
 
         Raises InputError where the number type that the gallery's options name cannot hold a vector.
         """
-        index = None if fresh else self._opened_index()
+        update = self.index_update()
+        index = None if fresh else update.opened()
         if not self.alive.any():
             if index is None and self.manifest.index is not None:
                 # one that cannot be read would keep the gallery from being opened
                 self._commit(replace(self.manifest, index=None))
             return
-        if index is not None and self._num_changes(index) == 0:
-            return
-        if index is None or not self._change(index, threads):
-            index = self._new_index(self.rows, self.alive, threads, progress)
-        self._commit(replace(self.manifest, index=self._saved(index, len(self.rows))))
+        if (updated := update.updated(index, threads=threads, progress=progress)) is not None:
+            self.commit_index(update.saved(updated))
+
+    def index_update(self) -> IndexUpdate:
+        """What the next index is to be made from: the gallery as it is now, which later commits leave as it is."""
+        return IndexUpdate(self.path, self.manifest, self.rows, self.alive)
+
+    def commit_index(self, index: IndexFile) -> None:
+        """Commit an index that `IndexUpdate.saved` wrote, of this state or of an earlier one.
+
+        Rows that came since then are younger than it, and those that went do not count. Since then there must have been
+        no compaction and no other index.
+        """
+        self._commit(replace(self.manifest, index=index))
+
+    def merge(self, *, most: int | None = None) -> int:
+        """Join small shards that follow each other, with their keypoints, as one commit; returns how many fewer it are.
+
+        `most` bounds how many shards are written, the youngest first. Each has at most `shard_rows` rows, which are
+        held in memory one shard at a time. Rows keep their numbers, those that no longer count too, so that the index
+        and what is known of removed rows stay right. Raises GalleryError where a source was not taken to its end yet.
+        """
+        self.check_finished()
+        stretches = self.stretches_to_merge()[:most]
+        if not stretches:
+            return 0
+        manifest, number = self.manifest, self.manifest.next_shard
+        files, sift, tables = list(manifest.shards), list(manifest.sift), list(self.rows.tables)
+        for place in stretches:  # from the youngest, so that the places of older ones stay what they are
+            with writing(self.path):
+                if self.keypoints is not None:
+                    sift[place] = [self._merged_keypoints(place, number)]
+                joined = pa.concat_tables([table.columns(table.names) for table in tables[place]])
+                files[place] = [shards.write_rows(self.path, number, joined)]
+            tables[place] = [MappedTable(self.path / files[place.start].file, files[place.start])]
+            number += 1
+        with writing(self.path):
+            manifest = replace(manifest, shards=tuple(files), sift=tuple(sift))
+            if manifest.removed is not None:  # it names shards, for other readers
+                dead, rows = np.flatnonzero(~self.alive), Rows(tables, manifest.card.dimension)
+                number = next_removed(manifest.removed)
+                manifest = replace(manifest, removed=write_removed(self.path, number, dead, rows, self.keys))
+        self._commit(manifest)
+        return sum(each.stop - each.start - 1 for each in stretches)
+
+    def stretches_to_merge(self) -> list[slice]:
+        """The shards that `merge` would join, the youngest first."""
+        return stretches_to_merge([len(table) for table in self.rows.tables], self.manifest.options["shard_rows"])
 
     def compact(self, *, threads: int) -> None:
         """Write all shards anew without the rows that no longer count, and with them their keypoints and the index.
 
         Raises GalleryError where a source was not taken to its end yet, since its shards have to stay where they are.
         """
-        self._check_finished()
+        self.check_finished()
         manifest = self.manifest
         number, written, sift = manifest.next_shard, list[TableFile](), list[TableFile]()
         kept = np.flatnonzero(self.alive)
@@ -197,16 +260,28 @@ class GalleryWriter:
         rows = Rows([MappedTable(self.path / shard.file, shard) for shard in written], manifest.card.dimension)
         index = None
         if len(rows):
-            index = self._saved(self._new_index(rows, np.ones(len(rows), np.bool_), threads), len(rows))
+            update = IndexUpdate(self.path, manifest, rows, np.ones(len(rows), np.bool_))
+            index = update.saved(update.built(threads=threads))
         self._commit(replace(manifest, shards=tuple(written), sift=tuple(sift), removed=None, index=index))
 
     # What there is
 
-    def _check_finished(self) -> None:
+    def check_finished(self) -> None:
+        """Raises GalleryError where a source was not taken to its end yet: the keys to come are its own."""
         if not all(part.is_complete for part in self.manifest.parts):
             raise GalleryError(
                 f"{self.path} is unfinished: {self.manifest.parts[-1].source} was not taken to its end; finish it first"
             )
+
+    def contains(self, key: int) -> bool:
+        """Whether a picture has this key."""
+        return len(self._alive_rows_of(np.array([key], np.int64))) > 0
+
+    @property
+    def num_younger(self) -> int:
+        """Rows that count and that the index does not cover, which a search compares one by one."""
+        covered = 0 if self.manifest.index is None else self.manifest.index.num_rows
+        return int(self.alive[covered:].sum())
 
     def alive_keys(self) -> NDArray[np.int64]:
         """The keys of the rows that count, [N] int64, in the order of the rows."""
@@ -214,12 +289,20 @@ class GalleryWriter:
 
     def tidy(self) -> None:
         """Remove files that no manifest names: a killed writer's, or an older generation's."""
-        named = {self.path / file.file for file in self.manifest.files}
-        for folder in (self.path, *(self.path / name for name in ("shards", "sift", "index"))):
-            for entry in folder.iterdir() if folder.is_dir() else ():
-                if _OURS.fullmatch(entry.name) and entry not in named and entry.is_file():
+        named = {file.file for file in self.manifest.files}
+        for folder in ("", "shards", "sift") if self.is_indexing else ("", "shards", "sift", "index"):
+            if not (self.path / folder).is_dir():
+                continue
+            with os.scandir(self.path / folder) as entries:
+                left = [
+                    entry
+                    for entry in entries
+                    if _OURS.fullmatch(entry.name) and f"{folder}/{entry.name}".lstrip("/") not in named
+                ]
+            for entry in left:
+                if entry.is_file():
                     with suppress(PermissionError):  # on Windows as long as a reader has it; it goes with the next
-                        entry.unlink()
+                        os.unlink(entry)
         errors = self.manifest.errors
         if (self.path / errors.file).stat().st_size != errors.num_bytes:
             shards.write_errors(self.path, [], before=self.errors)
@@ -228,34 +311,87 @@ class GalleryWriter:
 
     def _take(self, manifest: Manifest) -> None:
         """Have the files that `manifest` names open; those that were open already stay so."""
-        before = self.rows.tables
-        have = {table.table: table for table in before}
-        tables = tuple(have.get(shard) or MappedTable(self.path / shard.file, shard) for shard in manifest.shards)
-        kept = len(before) if tables[: len(before)] == before else 0
-        new = (table.columns(["key"]).column("key").to_numpy() for table in tables[kept:])
-        self.keys = np.concatenate([self.keys if kept else np.empty(0, np.int64), *new])
-        self.rows = Rows(tables, manifest.card.dimension)
-        self.alive = read_alive(self.path, manifest.removed, len(self.rows))  # [N] which rows count
+        rows = Rows.open(self.path, manifest, self.rows.tables)
+        shared, start = rows.num_shared(self.rows)
+        keys = self._keys.followed_by(rows.keys(shared), start=start)
+        keypoints, errors = self.keypoints, self.errors
         if manifest.has_keypoints:
-            opened = {} if self.keypoints is None else {table.table: table for table in self.keypoints.tables}
-            sift = (opened[f] if f in opened else MappedTable(self.path / f.file, f) for f in manifest.sift)
-            self.keypoints = StoredKeypoints(self.rows, list(sift))
+            keypoints = StoredKeypoints.open(self.path, manifest, rows, keypoints)
         if manifest.errors != self.manifest.errors:
-            self.errors = shards.committed_errors(self.path, manifest.errors)
-        self.manifest = manifest
+            errors = shards.committed_errors(self.path, manifest.errors)
+        if manifest.removed is None or manifest.removed != self.manifest.removed or not len(self.alive):
+            alive = read_alive(self.path, manifest.removed, len(rows))
+        else:
+            alive = np.concatenate([self.alive, np.ones(len(rows) - len(self.alive), np.bool_)])
+        # nothing above has changed anything, should it have failed
+        self.rows, self._keys, self.alive = rows, keys, alive
+        self.keypoints, self.errors, self.manifest = keypoints, errors, manifest
 
     def _commit(self, manifest: Manifest, *, removed: NDArray[np.int64] | None = None) -> None:
         with writing(self.path):
             if removed is not None and len(removed):
-                dead = np.union1d(np.flatnonzero(~self.alive), removed)
-                number = 1 + (int(manifest.removed.file[-14:-8]) if manifest.removed else 0)
+                is_dead = ~self.alive
+                is_dead[removed] = True
+                dead = np.flatnonzero(is_dead)
+                number = next_removed(manifest.removed)
                 manifest = replace(manifest, removed=write_removed(self.path, number, dead, self.rows, self.keys))
             manifest.write(self.path)
             self._take(manifest)
             self.tidy()
 
-    def _check_rows(self, rows: Sequence[Row], vectors: NDArray[np.float32]) -> None:
+    def _with_shard(
+        self,
+        rows: Sequence[Row],
+        keys: NDArray[np.int64],
+        vectors: NDArray[np.floating[Any]],
+        keypoints: list[Keypoints] | None,
+    ) -> Manifest:
+        """The manifest with `rows`, of which there is one at least, as a further shard, which is written."""
+        manifest, columns = self.manifest, self._columns_of(rows)
+        number, counts = manifest.next_shard, None
+        if manifest.has_keypoints:
+            counts = [0] * len(rows) if keypoints is None else [len(each) for each in keypoints]
+            sift = write_keypoints(self.path, number, keys, counts, _drained(keypoints or []))
+            manifest = replace(manifest, sift=(*manifest.sift, sift))
+        shard = shards.write_shard(
+            self.path,
+            number,
+            rows,
+            vectors,
+            columns=columns,
+            vector_type=manifest.options["vector_type"],
+            num_keypoints=counts,
+        )
+        next_key = max(manifest.next_key, min(int(keys.max()) + 1, LARGEST_KEY))
+        return replace(manifest, columns=columns, shards=(*manifest.shards, shard), next_key=next_key)
+
+    def _with_first_index(self, manifest: Manifest, removed: NDArray[np.int64]) -> Manifest:
+        """The manifest, of which the last shard is new, with an index of all rows but the `removed` ones."""
+        rows = Rows.open(self.path, manifest, self.rows.tables)
+        alive = np.concatenate([self.alive, np.ones(len(rows) - len(self.alive), np.bool_)])
+        alive[removed] = False
+        update = IndexUpdate(self.path, manifest, rows, alive)
+        return replace(manifest, index=update.saved(update.built(threads=1)))
+
+    def _merged_keypoints(self, place: slice, number: int) -> TableFile:
+        """The keypoints of some shards as those of shard `number`, which is to hold their rows."""
+        assert self.keypoints is not None
+        rows = np.arange(self.rows.starts[place.start], self.rows.starts[place.stop])
+        counts, pieces = self.keypoints.counts(rows).tolist(), self.keypoints.pieces(rows)
+        return write_keypoints(self.path, number, self.keys[rows], counts, pieces)
+
+    def check_rows(
+        self, rows: Sequence[Row], vectors: NDArray[np.float32], keypoints: Sequence[Keypoints] | None = None
+    ) -> None:
         """Raises InputError for what a gallery cannot hold, with the row's uri."""
+        if keypoints is not None and not self.manifest.has_keypoints:
+            raise InputError(f"{self.path} keeps no keypoints; put its pictures without, or build one with SIFT")
+        if keypoints is not None:
+            if len(keypoints) != len(rows):
+                raise InputError(f"keypoints must be one set for each of {len(rows)} rows, are {len(keypoints)}")
+            for row, each in zip(rows, keypoints, strict=True):
+                if problem := keypoints_problem(each, self.manifest.options["sift"]["max_keypoints"]):
+                    raise InputError(f"{row.uri}: {problem}")
         dimension, columns = self.manifest.card.dimension, self.manifest.columns
         if (
             not isinstance(vectors, np.ndarray)
@@ -292,70 +428,9 @@ class GalleryWriter:
         next_key = self.manifest.next_key
         if not len(keys) or (keys.min() >= next_key and next_key < LARGEST_KEY):  # as all of a new source's
             return np.empty(0, np.int64)
-        wanted = np.sort(keys)
-        is_wanted = wanted[np.minimum(np.searchsorted(wanted, self.keys), len(wanted) - 1)] == self.keys
-        return np.flatnonzero(is_wanted & self.alive)
-
-    def _opened_index(self) -> VectorIndex | None:
-        """The present index, in memory, where there is one that can be used."""
-        try:
-            return open_index(self.path, self.manifest, mmap=False)
-        except GalleryError as error:  # nothing is lost: all of it is in the shards
-            _log.warning("%s", error)
-            return None
-
-    def _num_changes(self, index: VectorIndex) -> int:
-        """How many rows came and went since `index` was made."""
-        assert self.manifest.index is not None
-        covered = self.manifest.index.num_rows
-        return int(self.alive[covered:].sum()) + len(index) - int(self.alive[:covered].sum())
-
-    def _change(self, index: VectorIndex, threads: int) -> bool:
-        """Bring `index` up to date; False, and the index of no more use, where a new one is better."""
-        assert self.manifest.index is not None
-        covered = self.manifest.index.num_rows
-        if self._num_changes(index) > _REBUILT_FROM * len(self):
-            return False
-        threads = 1 if self.manifest.options["index"]["deterministic"] else threads
-        index.remove(np.flatnonzero(~self.alive[:covered]))
-        takes_places = index.num_free > 0 and self.alive[covered:].any()
-        try:
-            index.add(self.rows.blocks(covered), first_row=covered, alive=self.alive[covered:], threads=threads)
-        except InputError:  # its number type cannot hold a new vector; the next one's will
-            return False
-        if takes_places:
-            # Measured, 400 x 3-d, a fifth replaced at a time: up to 6 of the other rows were lost each time
-            index.repair(self.rows.blocks(), alive=self.alive, threads=threads)
-        return True
-
-    def _new_index(
-        self,
-        rows: Rows,
-        alive: NDArray[np.bool_],
-        threads: int,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> VectorIndex:
-        options, metric, blocks = dict(self.manifest.options["index"]), self.manifest.card.metric, rows.blocks()
-        if options["dtype"] is None:  # whoever searches a gallery has the stored vectors decide
-            options["dtype"] = choose_type(blocks, metric, alive, is_rescored=True)
-        return VectorIndex.build(
-            blocks,
-            metric=metric,
-            alive=alive,
-            threads=1 if options.pop("deterministic") else threads,
-            progress=progress,
-            **asdict(IndexOptions(**options)),
-        )
-
-    def _saved(self, index: VectorIndex, num_rows: int) -> IndexFile:
-        """The index as its next generation, which no manifest names yet."""
-        generation = self.manifest.index.generation + 1 if self.manifest.index else 1
-        name = f"index/{generation:06d}.usearch"
-        with writing(self.path):
-            (self.path / "index").mkdir(exist_ok=True)
-            sync_folder(self.path)
-            written = index.save(self.path / name)
-        return IndexFile(generation, name, num_rows, written.num_bytes, written.sha256, index.factor)
+        rows = self._keys.youngest(keys)
+        rows = np.unique(rows[rows >= 0])
+        return rows[self.alive[rows]]
 
     def _compacted(self) -> Iterator[pa.Table]:
         """The rows that count, in tables of `shard_rows` rows but for the last."""
@@ -377,6 +452,17 @@ def _drained(keypoints: list[Keypoints]) -> Iterator[Keypoints]:
     keypoints.reverse()
     while keypoints:
         yield keypoints.pop()
+
+
+def _distinct_keys(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """The key of each row, [n]. Raises InputError for what is no integer of 64 bits, and for keys that repeat."""
+    try:
+        keys = np.array([row.key for row in rows], np.int64)
+    except OverflowError as error:
+        raise InputError(f"keys must be integers of 64 bits ({error})") from error
+    if len(np.unique(keys)) < len(keys):
+        raise InputError("each key must be given once; these rows repeat one")
+    return keys
 
 
 def _misfit(row: Row) -> str:

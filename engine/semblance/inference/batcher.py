@@ -211,6 +211,11 @@ class Batcher:
     # --------------------------------------------------------------------------------------------------------------
     # Whoever watches
 
+    @property
+    def pending_images(self) -> int:
+        """How many are accepted and not done; what `max_pending_images` bounds."""
+        return self._pending.num_images
+
     def statistics(self) -> Statistics:
         """What it has done so far; cheap enough to be asked at any time."""
         return self._pending.statistics()
@@ -241,7 +246,11 @@ class Batcher:
     def _prepared(self, content: Content | None) -> NDArray[np.uint8]:
         """[h, w, c] of the model's size. Raises ImageError."""
         assert content is not None, "an image is decoded once"
-        return fit(decode(content, channels=self._encoder.card.channels, limits=self._limits), self._encoder.card)
+        card = self._encoder.card
+        pixels = decode(
+            content, channels=card.channels, limits=self._limits, is_trusted=False
+        )  # it may be a stranger's
+        return fit(pixels, card)
 
     def _run_batches(self) -> None:
         while (batch := self._pending.next_batch()) is not None:

@@ -120,6 +120,11 @@ class PendingImages:
             self._decoder_wanted.notify(len(images))
         return images
 
+    @property
+    def num_images(self) -> int:
+        """Accepted and not done."""
+        return len(self._places)  # one look, which no lock makes any truer
+
     def statistics(self) -> Statistics:
         """A snapshot whose figures add up."""
         with self._lock:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 
 from semblance.errors import ImageError, InputError
 from semblance.inputs.decoders import decode_stored, in_pieces, single_threaded
+from semblance.inputs.formats.png import has_surplus
 from semblance.inputs.header import Header, read_header
 from semblance.inputs.limits import DEFAULT, Limits, check_bytes, check_pixels, read_file, room_for
 
@@ -61,14 +62,16 @@ def decode(
     channels: int,
     limits: Limits = DEFAULT,
     reduce_to: tuple[int, int] | None = None,
+    is_trusted: bool = True,
 ) -> NDArray[np.uint8]:
     """A picture as [H, W, channels] uint8, 0-255: grey for `channels=1`, RGB for 3.
 
     An array that already has that form is returned as it is, not copied. `reduce_to` is the height and width the
     picture will be resized to; only with `limits.is_scaled` may a JPEG then come out smaller than it is, by 2, 4 or 8
-    and at least `2 * reduce_to`. Raises ImageError for what is no usable picture, InputError for other `channels`.
+    and at least `2 * reduce_to`. What is not `is_trusted` is also refused where it would keep a decoder busy with what
+    is no pixel (`png.has_surplus`). Raises ImageError for what is no usable picture, InputError for other `channels`.
     """
-    return decode_measured(content, channels=channels, limits=limits, reduce_to=reduce_to).pixels
+    return decode_measured(content, channels=channels, limits=limits, reduce_to=reduce_to, is_trusted=is_trusted).pixels
 
 
 def decode_measured(
@@ -77,6 +80,7 @@ def decode_measured(
     channels: int,
     limits: Limits = DEFAULT,
     reduce_to: tuple[int, int] | None = None,
+    is_trusted: bool = True,
 ) -> Decoded:
     """`decode`, with the size of the whole picture."""
     if channels not in (1, 3):
@@ -94,6 +98,8 @@ def decode_measured(
         raise ImageError(f"a picture cannot be a {type(content).__name__}; give a path, encoded bytes or a uint8 array")
     header = read_header(encoded, name)
     num_pixels = check_pixels(header.height, header.width, name, limits, weight=header.weight)
+    if not is_trusted and header.format == "PNG" and has_surplus(encoded):
+        raise ImageError(f"{name}: damaged: it holds more data than its pixels are; replace or remove it")
     factor = _reduction(header, reduce_to) if limits.is_scaled and reduce_to else 1
     with room_for(num_pixels, limits):
         pixels = _to_channels(_decode_bytes(encoded, header, name, factor, channels), channels)

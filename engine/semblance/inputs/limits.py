@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from semblance.errors import ImageError
+from semblance.errors import ImageError, ImageTooLarge
 from semblance.options import checked_count
 
 _PIXELS_PER_PROCESSOR = 25_000_000  # photographs of most cameras never wait for each other
@@ -65,20 +65,20 @@ def read_file(path: Path, limits: Limits = DEFAULT) -> bytes:
 
 
 def check_bytes(num_bytes: int, name: str, limits: Limits) -> None:
-    """Raise ImageError for more bytes than `limits` has."""
+    """Raise ImageTooLarge for more bytes than `limits` has."""
     if num_bytes > limits.max_bytes:
-        raise ImageError(
+        raise ImageTooLarge(
             f"{name}: {num_bytes:,} bytes, the limit is {limits.max_bytes:,}; "
             "raise it (--max-bytes), or make the file smaller"
         )
 
 
 def check_pixels(height: int, width: int, name: str, limits: Limits, *, weight: int = 1) -> int:
-    """How many pixels these are, each counted `weight` times; raise ImageError for more than `limits` has."""
+    """How many pixels these are, each counted `weight` times; raise ImageTooLarge for more than `limits` has."""
     counted = height * width * weight
     if counted > limits.max_pixels:
         twice = f", which count {weight} times in this kind of picture" if weight > 1 else ""
-        raise ImageError(
+        raise ImageTooLarge(
             f"{name}: {height:,} x {width:,} = {height * width:,} pixels{twice}, the limit is {limits.max_pixels:,}; "
             "raise it (--max-pixels), or make the picture smaller"
         )

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from semblance.errors import GalleryError, InputError
+from semblance.gallery import filters
 from semblance.gallery.build import build
 from semblance.gallery.exact import search_exact
 from semblance.gallery.gallery import VectorGallery
+from semblance.gallery.manifest import Manifest
+from semblance.gallery.mapped import MappedTable
+from semblance.gallery.shards import Row
 from semblance.gallery.upkeep import choose, compact, remove
+from semblance.gallery.writer import GalleryWriter
 from semblance.inputs.sources import ArraySource, Item
 from semblance.metrics import neighbour_overlap
 
@@ -244,3 +249,147 @@ def test_many_conditions_from_many_threads(gallery: VectorGallery) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(200))) == [number % 40 + 1 for number in range(200)]
+
+
+# Refreshed --------------------------------------------------------------------------------------------------------
+
+
+def put(writer: GalleryWriter, keys: list[int], label: str = "new") -> None:
+    rows = [Row(key, f"{key}.jpg", "0" * 64, 9, 9, label) for key in keys]
+    writer.change(rows, np.random.default_rng(keys[0]).standard_normal((len(keys), 16), dtype=np.float32))
+
+
+def test_an_unchanged_gallery_is_itself(gallery: VectorGallery) -> None:
+    assert gallery.refreshed() is gallery
+    assert gallery.refreshed().refreshed() is gallery
+
+
+def test_only_what_is_new_is_opened(gallery: VectorGallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old files are not even looked at: their names may be gone."""
+    queries, before = gallery.vectors[:3], gallery.search(gallery.vectors[:3], k=5)
+    with GalleryWriter.open(gallery.path) as writer:
+        put(writer, [1000, 1001])
+        for shard in gallery.manifest.shards:
+            (gallery.path / shard.file).unlink()
+        (gallery.path / gallery.manifest.index.file).unlink()  # type: ignore[union-attr]
+        opened: list[str] = []
+        monkeypatch.setattr(
+            "semblance.gallery.rows.MappedTable",
+            lambda path, file: (opened.append(file.file), MappedTable(path, file))[1],
+        )
+        after = gallery.refreshed()
+    assert opened == ["shards/000003.parquet"]
+    assert (len(gallery), len(after)) == (300, 302)
+    assert after.index is gallery.index
+    np.testing.assert_array_equal(after.vectors_of(np.array([0, 1, 2])), queries)
+    assert after.facts(np.array([1001, 0]))[0].uri == "1001.jpg"
+    found = gallery.search(queries, k=5)
+    np.testing.assert_array_equal(found.keys, before.keys)
+
+
+def test_what_was_worked_out_is_carried_on(gallery: VectorGallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition is judged over the new rows alone, and rows that were removed since do not pass."""
+    where = "label = 'class 1'"
+    before = gallery.matching(where)
+    asked: list[int] = []
+    real = filters.matching
+    monkeypatch.setattr(filters, "matching", lambda files, where: (asked.append(len(files)), real(files, where))[1])
+    with GalleryWriter.open(gallery.path) as writer:
+        put(writer, [1000, 1001], "class 1")
+        writer.remove(gallery.keys[before][:2])
+    after = gallery.refreshed()
+    assert after.keys[after.matching(where)].tolist() == [*gallery.keys[before][2:], 1000, 1001]
+    assert asked == [1]
+    np.testing.assert_array_equal(gallery.matching(where), before)
+
+
+def test_compacted_and_merged_meanwhile(gallery: VectorGallery) -> None:
+    where = "label = 'class 1'"
+    _ = gallery.matching(where), gallery.keys, 7 in gallery
+    for change in ("removed", "merged", "compacted"):
+        with GalleryWriter.open(gallery.path) as writer:
+            if change == "removed":
+                put(writer, [7, 1000])
+                put(writer, [8, 1001], "class 1")
+                writer.remove(np.arange(100, 150))
+            elif change == "merged":
+                assert writer.merge() == 1
+            else:
+                writer.compact(threads=1)
+        gallery, opened = gallery.refreshed(), VectorGallery.open(gallery.path)
+        assert gallery.keys.tolist() == opened.keys.tolist()
+        assert gallery.facts(gallery.keys) == opened.facts(opened.keys)
+        np.testing.assert_array_equal(gallery.matching(where), opened.matching(where))
+        np.testing.assert_array_equal(gallery.vectors_of(gallery.keys), opened.vectors)
+
+
+def test_a_gallery_that_changes_while_it_is_refreshed(gallery: VectorGallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of the manifest that was read first are gone when they are opened."""
+    read, turns = Manifest.read.__func__, []  # type: ignore[attr-defined]
+    with GalleryWriter.open(gallery.path) as writer:
+        put(writer, [1000])
+
+    def read_then_changed(path: Path) -> Manifest:
+        manifest: Manifest = read(Manifest, path)
+        if not turns:
+            turns.append(manifest)
+            monkeypatch.setattr(Manifest, "read", classmethod(read))
+            remove(path, [5])
+            compact(path, threads=1)
+        return manifest
+
+    monkeypatch.setattr(Manifest, "read", staticmethod(read_then_changed))
+    assert 5 not in gallery.refreshed()
+    assert len(turns) == 1
+
+
+def test_a_gallery_that_is_gone_says_so(gallery: VectorGallery) -> None:
+    (gallery.path / "manifest.json").unlink()
+    with pytest.raises(GalleryError, match=r"is no gallery: it has no manifest\.json"):
+        gallery.refreshed()
+
+
+# Single pictures --------------------------------------------------------------------------------------------------
+
+
+def test_facts_of_single_pictures(gallery: VectorGallery) -> None:
+    keys = np.array([299, 0, 150, 0, *range(50)])
+    rows = gallery.facts(keys)
+    assert [each.key for each in rows] == keys.tolist()
+    assert [each.uri for each in rows] == [gallery.uris[key] for key in keys]
+    assert [each.label for each in rows] == [gallery.labels[key] for key in keys]
+    assert {(each.width, each.height, len(each.sha256), len(each.columns)) for each in rows} == {(8, 8, 64, 0)}
+    assert gallery.facts(np.empty(0, np.int64)) == []
+    with pytest.raises(InputError, match="key 300 is not in"):
+        gallery.facts(np.array([1, 300]))
+    with pytest.raises(InputError, match="keys must be integers"):
+        gallery.facts(np.array([1.0]))
+
+
+def test_facts_are_read_of_the_shards_concerned_alone(gallery: VectorGallery) -> None:
+    tables = gallery.all_rows.tables
+    _ = 5 in gallery
+    gallery.facts(np.array([150, 199]))
+    assert [bool(table._kept) for table in tables] == [False, True, False]
+
+
+def test_whether_a_key_is_there(gallery_path: Path) -> None:
+    remove(gallery_path, [7])
+    gallery = VectorGallery.open(gallery_path)
+    assert [key in gallery for key in (0, 7, 299, 300, -1, np.int64(5), 2**64, 2**63 - 1, -(2**63), 2.0, "5")] == [
+        True, False, True, False, False, True, False, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_an_older_copy_that_was_put_back(gallery: VectorGallery) -> None:
+    """Fewer rows than were there, of which the same were removed."""
+    remove(gallery.path, [7])
+    older, manifest = gallery.refreshed(), (gallery.path / "manifest.json").read_bytes()
+    with GalleryWriter.open(gallery.path) as writer:
+        put(writer, [1000])
+    newer = older.refreshed()
+    (gallery.path / "manifest.json").write_bytes(manifest)
+    again = newer.refreshed()
+    assert (len(older), len(newer), len(again)) == (299, 300, 299)
+    assert again.keys.tolist() == older.keys.tolist()
+    assert (1000 in newer, 1000 in again, 7 in again) == (True, False, False)

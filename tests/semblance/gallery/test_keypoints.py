@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from semblance.gallery.keypoints import DESCRIPTOR, FLOATS, KEYPOINT_BYTES, sift_name, write_keypoints
+from semblance.gallery.keypoints import (
+    DESCRIPTOR,
+    FLOATS,
+    KEYPOINT_BYTES,
+    keypoints_problem,
+    sift_name,
+    write_keypoints,
+)
 from semblance.gallery.manifest import TableFile
 from semblance.gallery.stored_keypoints import PictureKeypoints
 from tests.semblance.gallery.conftest import joined
@@ -69,3 +77,16 @@ def test_the_same_keypoints_give_the_same_bytes_in_whatever_pieces(tmp_path: Pat
 def test_counts_that_are_not_those_of_the_keypoints_are_a_mistake_of_ours(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         write_keypoints(tmp_path, 0, np.arange(2), [1, 1], [drawn(1)])
+
+
+def test_keypoints_that_no_gallery_can_hold() -> None:
+    good = drawn(3)
+    assert keypoints_problem(good, 3) == keypoints_problem(drawn(0), 0) == ""
+    assert "it has 3 keypoints, the gallery keeps up to 2" in keypoints_problem(good, 2)
+    for wrong in (
+        replace(good, sizes=good.sizes[:2]),
+        replace(good, points=good.points.T),
+        replace(good, descriptors=good.descriptors[:, :127]),
+        replace(good, descriptors=good.descriptors.astype(np.float32)),
+    ):
+        assert "expected points [K, 2], sizes, angles and responses [K]" in keypoints_problem(wrong, 3)

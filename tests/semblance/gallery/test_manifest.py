@@ -136,3 +136,12 @@ def test_damage_to_what_is_said_of_keypoints_is_named(
     sift_path: Path, damage: Callable[[dict[str, Any]], Any], says: str
 ) -> None:
     test_damage_is_named(sift_path, damage, says)
+
+
+@pytest.mark.parametrize("fixture", ["gallery_path", "sift_path"])
+def test_it_is_written_as_json_would_be(request: pytest.FixtureRequest, fixture: str) -> None:
+    """Its lists of files are put together by hand, since there may be thousands of them."""
+    manifest = Manifest.read(request.getfixturevalue(fixture))
+    odd = replace(manifest.shards[0], file='shards/ü"x.parquet')
+    for each in (manifest, replace(manifest, shards=(), sift=()), replace(manifest, shards=(odd,))):
+        assert each.to_json() == json.dumps(json.loads(each.to_json()), indent=1, sort_keys=True) + "\n"

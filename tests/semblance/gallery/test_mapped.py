@@ -214,3 +214,16 @@ def test_values_that_do_not_lie_as_ours_do(
     pq.write_table(content, path, **{"compression": "none", "use_dictionary": False, **options})
     with pytest.raises(GalleryError, match=says):
         MappedTable(path, named(path)).values(name, row_bytes)
+
+
+def test_columns_that_are_kept_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, read = written(tmp_path, 700), list[list[str]]()
+    columns = table.columns
+    monkeypatch.setattr(table, "columns", lambda names: (read.append(list(names)), columns(names))[1])
+    for _ in range(2):
+        kept = table.kept(["uri", "n"])
+        assert kept["n"].to_pylist() == list(range(700))
+        assert kept["uri"][699].as_py() == "699.jpg"
+    assert table.kept(["n", "label"])["label"][:3].to_pylist() == [None, "x", "xx"]
+    assert read == [["uri", "n"], ["label"]]
+    assert len(written(tmp_path, 0).kept(["n"])["n"]) == 0

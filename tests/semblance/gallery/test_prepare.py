@@ -109,7 +109,7 @@ def test_pictures_beyond_the_limits_are_error_rows(tmp_path: Path) -> None:
     for content in (encoded(), tmp_path / "a.png"):
         found = prepare(0, Item("a", content), CARD, limits=Limits(max_pixels=30 * 50 - 1))
         assert isinstance(found, ErrorRow)
-        assert (found.stage, found.error) == ("decode", "ImageError")
+        assert (found.stage, found.error) == ("decode", "ImageTooLarge")
         assert isinstance(prepare(0, Item("a", content), CARD, limits=Limits(max_pixels=30 * 50)), Picture)
 
 

@@ -121,3 +121,34 @@ def test_integers_are_keys(given: Any) -> None:
 def test_nothing_else_is_cut_or_wrapped_to_one(given: Any) -> None:
     with pytest.raises(InputError, match="keys must be integers of 64 bits, are "):
         as_keys(given)
+
+
+# Values of single rows, and what two states share ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num", [0, 1, 5, 200])
+def test_values_of_rows_in_any_order(rows: Rows, num: int) -> None:
+    wanted = np.random.default_rng(num).integers(0, len(rows), num)
+    found = rows.values(wanted, ["uri", "key", "label"])
+    assert found == {
+        "uri": [f"{row}.jpg" for row in wanted], "key": wanted.tolist(), "label": [None] * num,
+    }  # fmt: skip
+
+
+def test_a_column_that_is_not_there_is_said(rows: Rows) -> None:
+    with pytest.raises(GalleryError, match="is damaged"):
+        rows.values(np.array([0]), ["no such"])
+
+
+def test_keys_from_a_shard_on(rows: Rows) -> None:
+    assert rows.keys().tolist() == list(range(24))
+    assert rows.keys(3).tolist() == list(range(4, 24))
+    assert rows.keys(5).tolist() == []
+
+
+def test_shards_that_two_states_share(rows: Rows) -> None:
+    tables, other = rows.tables, MappedTable(rows.tables[2].path, rows.tables[2].table)
+    assert rows.num_shared(Rows(tables, 5)) == (5, 24)
+    assert rows.num_shared(Rows(tables[:3], 5)) == Rows(tables[:3], 5).num_shared(rows) == (3, 4)
+    assert rows.num_shared(Rows([*tables[:2], other, *tables[3:]], 5)) == (2, 3)
+    assert rows.num_shared(Rows([], 5)) == (0, 0)

@@ -566,3 +566,135 @@ def test_what_a_killed_writer_left_of_keypoints_goes(sift_path: Path) -> None:
 
 def opened_keypoints(path: Path) -> StoredKeypoints:
     return StoredKeypoints.open(path, Manifest.read(path))
+
+
+# Puts and removals together ----------------------------------------------------------------------------------------
+
+
+def test_puts_and_removals_are_one_commit(gallery_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Manifest] = []
+    write = Manifest.write
+    monkeypatch.setattr(Manifest, "write", lambda self, path: (written.append(self), write(self, path))[1])
+    with GalleryWriter.open(gallery_path) as writer:
+        assert writer.change(rows([7, 1000]), GOOD, removed_keys=[1, 2, 2, 5000]) == 2
+        assert writer.change([], vectors(0), removed_keys=[1, 3]) == 1
+        assert writer.change([], vectors(0), removed_keys=[1]) == writer.change([], vectors(0)) == 0
+        assert [writer.contains(key) for key in (1, 3, 7, 1000, 5000, -1)] == [False, False, True, True, False, False]
+    assert len(written) == 2
+    gallery = VectorGallery.open(gallery_path)
+    assert gallery.keys.tolist() == [0, 4, 5, 6, *range(8, 300), 7, 1000]
+    np.testing.assert_array_equal(gallery.vectors_of(np.array([7, 1000])), GOOD)
+    assert verify(gallery_path) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "says"),
+    [
+        (rows([1, 2]), {"removed_keys": [2]}, "key 2 is both put and removed"),
+        (rows([1, 1]), {}, "each key must be given once"),
+        (rows([1, 2]), {"removed_keys": [2.5]}, "keys must be integers of 64 bits"),
+        (rows([1, 2]), {"keypoints": []}, "keeps no keypoints"),
+        ([row(1), row(2, sha256="")], {"removed_keys": [3]}, "expected 64 hex digits"),
+    ],
+)
+def test_a_refused_change_changes_nothing(gallery_path: Path, given: Any, options: Any, says: str) -> None:
+    before = tree(gallery_path)
+    with GalleryWriter.open(gallery_path) as writer, pytest.raises(InputError, match=says):
+        writer.change(given, GOOD, **options)
+    assert tree(gallery_path) == before
+
+
+def test_keypoints_are_those_of_their_rows(sift_path: Path) -> None:
+    images = np.full((2, 8, 8), 3, np.uint8)
+    images[1] = 2
+    with GalleryWriter.open(sift_path) as writer:
+        with pytest.raises(InputError, match="one set for each of 2 rows, are 1"):
+            writer.change(rows([7, 1000]), GOOD, keypoints=[described(images[0])])
+        with pytest.raises(InputError, match=r"7\.jpg: its 2 keypoints are arrays of shapes"):
+            writer.change(rows([7]), GOOD[:1], keypoints=[replace(described(images[1]), sizes=np.empty(1, np.float32))])
+        writer.change(rows([7, 1000]), GOOD, keypoints=[described(each) for each in images])
+    gallery = VectorGallery.open(sift_path)
+    assert gallery.keypoints is not None
+    found = gallery.keypoints.keypoints(gallery.rows_with(np.array([7, 1000])))
+    for one, other in zip(joined([found]), joined([described(each) for each in images]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert verify(sift_path) == []
+
+
+def test_the_first_rows_after_all_were_dropped_can_be_read(gallery_path: Path) -> None:
+    with GalleryWriter.open(gallery_path) as writer:
+        writer.remove(np.arange(300))
+        writer.compact(threads=1)
+        assert writer.manifest.index is None
+        writer.change(rows([5, 6]), GOOD, removed_keys=[7])
+    gallery = VectorGallery.open(gallery_path)
+    assert gallery.search(GOOD, k=1).keys[:, 0].tolist() == [5, 6]
+    assert verify(gallery_path) == []
+
+
+# Small shards joined -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_small_shards_become_one(sift_path: Path, most: int | None) -> None:
+    with GalleryWriter.open(sift_path) as writer:
+        for key in range(1000, 1020):
+            image = np.full((8, 8), key % 4, np.uint8)
+            writer.change([row(key)], vectors(1, seed=key), keypoints=[described(image)], removed_keys=[key - 900])
+        before, old = VectorGallery.open(sift_path), writer.manifest
+        assert writer.merge(most=most) == 19
+        assert writer.merge() == 0
+        assert [shard.num_rows for shard in writer.manifest.shards] == [100, 100, 100, 20]
+        assert (writer.manifest.index, writer.manifest.num_rows) == (old.index, old.num_rows)
+        np.testing.assert_array_equal(writer.alive, before.alive)
+    gallery = VectorGallery.open(sift_path)
+    for now in (gallery, before):  # whoever had it open reads on, though the files have no names any more
+        assert now.keys.tolist() == [*range(100), *range(120, 300), *range(1000, 1020)]
+        assert now.vectors_of(np.array([1003])).tolist() == vectors(1, seed=1003).tolist()
+        assert now.facts(np.array([1007])) == [row(1007)]
+        assert now.keypoints is not None
+        assert now.keypoints.counts(now.rows_with(np.arange(1000, 1020))).tolist() == [key % 4 for key in range(20)]
+    removed = read_columns(sift_path / gallery.manifest.removed.file, ["key", "shard", "row_in_shard"])  # type: ignore[union-attr]
+    for key, shard, at in zip(*(removed.column(name).to_pylist() for name in removed.column_names), strict=True):
+        assert read_columns(sift_path / shard, ["key"]).column("key")[at].as_py() == key
+    assert verify(sift_path) == []
+
+
+def test_removed_rows_of_a_merged_shard_stay_known_by_shard(gallery_path: Path) -> None:
+    with GalleryWriter.open(gallery_path) as writer:
+        for key in range(1000, 1006):
+            writer.change([row(key)], vectors(1, seed=key))
+        writer.remove(np.array([1001, 1004, 5]))
+        writer.merge()
+        removed = read_columns(gallery_path / writer.manifest.removed.file, ["key", "shard", "row_in_shard"])  # type: ignore[union-attr]
+    assert removed.to_pylist() == [
+        {"key": 5, "shard": "shards/000000.parquet", "row_in_shard": 5},
+        {"key": 1001, "shard": "shards/000009.parquet", "row_in_shard": 1},
+        {"key": 1004, "shard": "shards/000009.parquet", "row_in_shard": 4},
+    ]
+    assert VectorGallery.open(gallery_path).keys[-4:].tolist() == [1000, 1002, 1003, 1005]
+
+
+def test_numbers_of_seven_digits(gallery_path: Path) -> None:
+    """A service that commits a hundred times a second comes to them within hours."""
+    with GalleryWriter.open(gallery_path) as writer:
+        writer.remove(np.array([5]))
+        manifest = writer.manifest
+        assert manifest.removed is not None
+        (gallery_path / manifest.removed.file).rename(gallery_path / "removed-999999.parquet")
+        (gallery_path / manifest.shards[-1].file).rename(gallery_path / "shards/999999.parquet")
+        last = replace(manifest.shards[-1], file="shards/999999.parquet")
+        replace(
+            manifest, removed=replace(manifest.removed, file="removed-999999.parquet"),
+            shards=(*manifest.shards[:-1], last),
+        ).write(gallery_path)  # fmt: skip
+        writer.reload()
+        for key in (6, 7, 8):
+            writer.change([row(key + 1000)], vectors(1), removed_keys=[key])
+        assert writer.manifest.shards[-1].file == "shards/1000002.parquet"
+        assert writer.merge() == 2
+    assert [path.name for path in gallery_path.glob("removed-*")] == ["removed-1000003.parquet"]
+    assert sorted(path.name for path in (gallery_path / "shards").iterdir()) == [
+        "000000.parquet", "000001.parquet", "1000003.parquet", "999999.parquet",
+    ]  # fmt: skip
+    assert verify(gallery_path) == []
