@@ -44,7 +44,7 @@ gpu-check: | $(BIN)/python
 	@touch $@
 
 .venv/.tests: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,openvino,export,bench,dev]'
+	$(INSTALL) -e '.[cpu,openvino,serve,export,bench,dev]'
 	@touch $@ .venv/.runtime
 
 $(BIN)/python:

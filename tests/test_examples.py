@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from semblance import Encoder
+from semblance.errors import InputError
+from semblance.service.settings import Settings
+from semblance.service.sources import load as load_settings
 
 _ROOT = Path(__file__).parents[1]
 _EXAMPLES = _ROOT / "examples"
@@ -129,3 +135,43 @@ def test_the_workers_embed_every_job_and_mark_the_bad_ones(tmp_path: Path) -> No
     assert np.abs(found - vectors(paths)).max() <= MOST
     lines = run("worker_thread", "photos", cwd=tmp_path).splitlines()
     assert [line.split()[0] for line in lines] == [*(path.name for path in paths), "bad.png"]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is not built here: that it says nothing that the service does not know
+
+
+def settings_of(environ: dict[str, str]) -> Settings:
+    settings, _ = load_settings({"model": "siamese"}, environ, None)
+    return settings
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_dockerfile_names_what_there_is(kind: str) -> None:
+    text = (_EXAMPLES / f"{kind}.Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for name in line.split()]
+    assert copied
+    assert all((_ROOT / name).exists() for name in copied)
+    extras = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (asked,) = re.findall(r"'/src\[(.+)\]'", text)
+    assert set(asked.split(",")) <= set(extras)
+    environ = dict(re.findall(r"(SEMBLANCE_SERVE_\w+)=(\S+)", text.partition("FROM")[2]))
+    settings = settings_of({**environ, "SEMBLANCE_SERVE_TOKEN": "x" * 16})
+    assert (settings.host, settings.port) == ("0.0.0.0", 8000)
+    with pytest.raises(InputError, match="there is no token"):
+        settings_of(environ)
+
+
+def test_the_kubernetes_manifest_probes_and_waits_as_the_service_does() -> None:
+    stateful, service = yaml.safe_load_all((_EXAMPLES / "kubernetes.yaml").read_text())
+    pod = stateful["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environ = {each["name"]: each["value"] for each in container["env"]}
+    settings = settings_of({**environ, "SEMBLANCE_SERVE_HOST": "0.0.0.0"})
+    assert pod["terminationGracePeriodSeconds"] > settings.drain_delay_s + 2 * settings.drain_s
+    paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
+    assert paths == {"/readyz", "/healthz"}
+    mounted = {each["name"] for each in container["volumeMounts"]}
+    claimed = {each["metadata"]["name"] for each in stateful["spec"]["volumeClaimTemplates"]}
+    assert mounted == claimed | {each["name"] for each in pod["volumes"]}
+    assert service["spec"]["selector"] == stateful["spec"]["selector"]["matchLabels"]

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import semblance
-from semblance.cli import about, changing, doctor, finding, making, matching, tuning
+from semblance.cli import about, changing, doctor, finding, making, matching, serving, tuning
 from semblance.cli.limits import allow_many_files
 from semblance.cli.stopping import listen_for_signals
 from semblance.errors import SemblanceError
@@ -66,6 +66,7 @@ for command in (
     changing.rebuild,
     changing.verify,
     changing.export,
+    serving.serve,
     about.info,
     about.models,
     tuning.tune,
