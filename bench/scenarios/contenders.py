@@ -22,6 +22,8 @@ from semblance.inputs.decode import single_threaded
 
 Sample = NDArray[np.uint8] | bytes
 Embed = Callable[[list[Sample]], NDArray[np.float32]]
+Done = Callable[[NDArray[np.float32] | BaseException], None]
+Begin = Callable[[Sample, Done], None]
 
 TAKES_MS = 5.0  # of a query of `takes_5_ms`
 DIES_WITH = 7  # the status that `dies` leaves
@@ -41,6 +43,7 @@ class Asked:
     max_batch: int | None = None
     form: Form = "decoded"
     num_images: int = 256
+    port: int | None = None  # of a service that is asked over HTTP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class Contender:
     max_batch: int
     streams: int
     described: dict[str, Any] = field(default_factory=dict)
+    begin: Begin | None = None  # of one that takes many samples at a time: calls back with [D], from any thread
 
 
 def open_contender(asked: Asked) -> Contender:
@@ -100,6 +104,18 @@ def _engine(asked: Asked) -> Contender:
             "images": files.described,
         },
     )
+
+
+def _service(asked: Asked) -> Contender:
+    from bench.service.contender import open_service  # which needs all that this needs
+
+    return open_service(asked)
+
+
+def _batcher(asked: Asked) -> Contender:
+    from bench.service.contender import open_batcher
+
+    return open_batcher(asked)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -170,6 +186,8 @@ def _numbers(samples: list[Sample]) -> NDArray[np.float32]:
 
 _CONTENDERS: dict[str, Callable[[Asked], Contender]] = {
     "engine": _engine,
+    "service": _service,
+    "batcher": _batcher,
     "takes_5_ms": _takes_5_ms,
     "lies": _lies,
     "fails": _fails,

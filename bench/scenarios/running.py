@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.scenarios.contenders import Contender
 from bench.scenarios.logs import read_errors
-from bench.scenarios.system import InPlace, OnFailure, Queued
+from bench.scenarios.system import InFlight, InPlace, OnFailure, Queued
 
 _BATCHES_AT_ONCE = 16  # of Offline: enough to decode ahead of the network, while embeddings of all need not fit at once
 
@@ -44,11 +44,11 @@ def run(
     logging.enable_trace = has_trace
     logging.log_output.outdir = str(folder)
     logging.log_output.copy_summary_to_stdout = False  # whose last line is our document
-    system: InPlace | Queued = (
-        Queued(contender, loadgen, on_failure)
-        if is_queued
-        else InPlace(contender, loadgen, on_failure, at_once=_BATCHES_AT_ONCE * contender.max_batch)
-    )
+    system: InPlace | InFlight | Queued
+    if is_queued:
+        system = (Queued if contender.begin is None else InFlight)(contender, loadgen, on_failure)
+    else:
+        system = InPlace(contender, loadgen, on_failure, at_once=_BATCHES_AT_ONCE * contender.max_batch)
     num_samples = len(contender.samples)
     sut = loadgen.ConstructSUT(system.issue, _nothing)
     library = loadgen.ConstructQSL(num_samples, num_samples, _nothing, _nothing)  # all samples are in memory already

@@ -1,7 +1,8 @@
 """The system under test as LoadGen sees it: queries come in by a callback, each is answered exactly once.
 
 In: a contender. Two ways, as the scenarios are meant: a client that waits is answered in the callback itself; requests
-of many clients wait in a queue, of which a worker takes all that is there, up to a batch. LoadGen calls back from its
+of many clients wait in a queue, of which a worker takes all that is there, up to a batch. A contender that has a queue
+of its own gets them as they come. LoadGen calls back from its
 own C++ and has no way to be stopped: an exception must not get there (it ends the process without a word), so the first
 one goes to `on_failure`, and nothing is answered from then on.
 """
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.scenarios.contenders import Contender
 
@@ -86,6 +89,51 @@ class InPlace(_Answering):
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+class InFlight:
+    """Hands each query on at once, to a contender that calls back when it has the answer."""
+
+    def __init__(self, contender: Contender, loadgen: Any, on_failure: OnFailure) -> None:
+        self._contender = contender
+        self._loadgen = loadgen
+        self._on_failure = on_failure
+        self._has_failed = False
+        self._counting = threading.Lock()
+        self.num_issued = 0
+        self.num_answered = 0
+
+    def issue(self, queries: Iterable[Any]) -> None:
+        """Take queries and hand them on."""
+        assert self._contender.begin is not None
+        for each in queries:
+            self.num_issued += 1
+            try:
+                self._contender.begin(self._contender.samples[each.index], partial(self._answered, each.id))
+            except BaseException as error:
+                self._fail(error)
+
+    def close(self) -> None:
+        """All is answered."""
+
+    def _answered(self, identifier: int, answer: NDArray[np.float32] | BaseException) -> None:
+        if self._has_failed:
+            return
+        if isinstance(answer, BaseException):
+            self._fail(answer)
+            return
+        embedding = np.ascontiguousarray(answer, np.float32)  # [D]
+        with self._counting:
+            self.num_answered += 1
+        # copies what it keeps before it returns
+        response = self._loadgen.QuerySampleResponse(identifier, embedding.ctypes.data, embedding.nbytes)
+        self._loadgen.QuerySamplesComplete([response])
+
+    def _fail(self, error: BaseException) -> None:
+        with self._counting:
+            is_first, self._has_failed = not self._has_failed, True
+        if is_first:
+            self._on_failure(error)
 
 
 class Queued(_Answering):
