@@ -70,8 +70,12 @@ def check_room(service: Service) -> None:
     if not service.is_open:
         raise of_state(service)
     if service.is_full:
-        most = service.settings.max_pending_images
-        raise overloaded(f"{most:,} images are pending, which is all that may be; ask again")
+        raise no_room(service.settings.max_pending_images)
+
+
+def no_room(most: int) -> Problem:
+    """What to say where `most` images are pending."""
+    return overloaded(f"{most:,} images are pending, which is all that may be; ask again")
 
 
 def of_state(service: Service) -> Problem:

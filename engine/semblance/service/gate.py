@@ -32,10 +32,20 @@ class Limits:
 class Gate:
     """What the connections of a process have in common."""
 
-    def __init__(self, limits: Limits, on_refused: Callable[[str], None] = lambda reason: None) -> None:
-        """`on_refused(reason)` is called for each client that is sent away; for the reasons see `Connection`."""
+    def __init__(
+        self,
+        limits: Limits,
+        on_refused: Callable[[str], None] = lambda reason: None,
+        turn_away: Callable[[bytes, bytes], bytes | None] = lambda method, target: None,
+    ) -> None:
+        """`on_refused(reason)` is called for each client that is sent away; for the reasons see `Connection`.
+
+        `turn_away(method, target)` is asked for each request whose headers have come: a whole answer to it, all that it
+        gets, or None where the application is to answer.
+        """
         self.limits = limits
         self.on_refused = on_refused
+        self.turn_away = turn_away
         self.is_draining = False
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None

@@ -37,6 +37,7 @@ def configure(format: str = "json", level: str = "info", stream: TextIO | None =
     # what uvicorn says of a process's beginning and end we say ourselves
     logging.getLogger("uvicorn").setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))
     logging.captureWarnings(True)
+    logging.logProcesses = logging.logMultiprocessing = False  # a system call for each line, of which nothing is told
 
 
 class _Lines(logging.Formatter):

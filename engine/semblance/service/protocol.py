@@ -133,12 +133,29 @@ class Connection(HttpToolsProtocol):
             return  # `data_received` goes on without it
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise malformed(f"more than {_MAX_PIPELINED} requests were sent before the answer to the first")
+        is_next = self.cycle is None or self.cycle.response_complete  # to be answered
+        if is_next and (answer := self.gate.turn_away(self.parser.get_method(), self.url)) is not None:
+            self._turn_away(answer)
+            return
         super().on_headers_complete()
         self.cycle.transport = self._closer  # type: ignore[assignment]  # all of a transport that an answer uses
         if self.gate.is_draining:
             self.cycle.keep_alive = False
         self._phase, self._fed, self._num_header_bytes = _Phase.BODY, 0, 0
         self._due = self.loop.time() + self.gate.limits.body_timeout_s
+
+    def _turn_away(self, answer: bytes) -> None:
+        """Answer by what needs no application, and go on: whatever comes of the body is thrown away."""
+        self._phase, self._fed, self._num_header_bytes = _Phase.BODY, 0, 0
+        self.cycle = _Answered()  # type: ignore[assignment]  # all that is asked of one that is complete
+        self.transport.write(answer)
+        if self.gate.is_draining or self.expect_100_continue or not self.parser.should_keep_alive():
+            # a client that asked whether to send its body may send it or not: what comes next could be either
+            self.server_state.total_requests += 1
+            self.linger()
+        else:
+            self._due = self.loop.time() + self.gate.limits.body_timeout_s
+            self.on_response_complete()
 
     def on_chunk_header(self) -> None:
         self._fed = 0
@@ -287,6 +304,17 @@ class Connection(HttpToolsProtocol):
 
     def _raw(self, problem: Problem) -> bytes:
         return raw_answer(problem, self.server_state.default_headers)
+
+
+class _Answered:
+    """In the place of a request's cycle, where the answer was sent without one."""
+
+    response_started = response_complete = disconnected = True
+    keep_alive = waiting_for_100_continue = False
+    transport: object = None
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
 
 
 class _Closer:

@@ -5,6 +5,7 @@ In: a Problem, or what is wrong. Out: the bytes of a whole answer, with its docu
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 from collections.abc import Iterable
@@ -34,6 +35,24 @@ def too_large(max_bytes: int, max_headers: int) -> Problem:
 def too_late(part: str, seconds: float) -> Problem:
     """A client that is slow, or went away without a word."""
     return Problem(408, "request-timeout", f"the request's {part} did not come within {seconds:g} s")
+
+
+class Overloaded:
+    """429, as bytes that are made beforehand but for the id: under overload most answers are this one."""
+
+    def __init__(self, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        document = orjson.dumps(problem.document())
+        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
+        lines += [name + b": " + value for name, value in headers]
+        own = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(document)), **problem.headers}
+        lines += [f"{name}: {value}".encode("latin-1") for name, value in own.items()]
+        self._before = b"\r\n".join([*lines, b"X-Request-Id: "])
+        self._after = b"\r\n\r\n" + document
+        self._ids = itertools.count(secrets.randbits(63))
+
+    def answer(self) -> bytes:
+        """A whole answer, after which the connection goes on."""
+        return self._before + b"%016x" % next(self._ids) + self._after
 
 
 def raw_answer(problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:

@@ -42,6 +42,10 @@ def _nothing(*_: object) -> None:
     pass
 
 
+def _nobody(method: bytes, target: bytes) -> bytes | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """How a process serves, and what it tells when."""
@@ -55,6 +59,7 @@ class ServerOptions:
     on_ready: Callable[[], object] = _nothing  # the application has started, and is asked from now on
     on_drain: Callable[[], object] = _nothing
     on_refused: Callable[[str], None] = _nothing  # with the reason, for each client sent away before it is a request
+    turn_away: Callable[[bytes, bytes], bytes | None] = _nobody  # as `Gate` asks it
     hold: Callable[[], Awaitable[None]] | None = None  # awaited before the application ends, when all is answered
 
 
@@ -65,7 +70,7 @@ class Server(uvicorn.Server):
         """`has_sockets` where no other process has them too: then their paths are removed when they are closed."""
         self.options = options
         self.has_sockets = has_sockets
-        self.gate = Gate(options.limits, options.on_refused)
+        self.gate = Gate(options.limits, options.on_refused, options.turn_away)
         self._app = _Lifespan(app, options.hold)
         super().__init__(_config(self._app, options, self.gate))
         self._is_asked_to_drain = False
