@@ -22,7 +22,7 @@ from bench.service.processes import Helper
 from bench.service.serving import Serving
 from bench.service.wire import embed_request
 
-MOST_MORE_MS = 2.0  # what is asked: p50 over HTTP less p50 of the call
+MOST_MORE_MS = 2.0  # what is asked: p50 over HTTP less p50 of the call, also at the far end of its interval
 WAYS = ("service", "batcher", "encoder")
 _WARM_CALLS = 200
 
@@ -76,17 +76,16 @@ def measure(
 
 def _figures(seconds: dict[str, list[list[float]]]) -> dict[str, Any]:
     medians = {way: np.array([1e3 * float(np.median(one)) for one in rounds]) for way, rounds in seconds.items()}
-    more = {
+    more: dict[str, dict[str, Any]] = {
         f"service_less_{way}_ms": asdict(estimate((medians["service"] - medians[way]).tolist()))
         for way in WAYS
         if way != "service"
     }
-    found = more["service_less_batcher_ms"]
-    highest = found["interval"]["high"] if found["interval"] else found["value"]
+    highest = max(found["interval"]["high"] if found["interval"] else found["value"] for found in more.values())
     return {
         "ways": {way: quantiles_ms(np.concatenate(rounds)) for way, rounds in seconds.items()},
         **more,
-        "asked": f"p50 over HTTP at most {MOST_MORE_MS:g} ms above that of await batcher.embed",
+        "asked": f"p50 over HTTP at most {MOST_MORE_MS:g} ms above that of the call, of either",
         "holds": bool(highest <= MOST_MORE_MS),
         "medians_ms": {way: [round(each, 4) for each in found.tolist()] for way, found in medians.items()},
     }

@@ -23,7 +23,7 @@ from bench.service.load import Piece, Plan, Seen
 from bench.service.pictures import Pictures, bad_pictures, card_of, model_file, pictures_for
 from bench.service.processes import Helper
 from bench.service.serving import COMMAND, Serving
-from bench.service.soak_checks import Run, checks
+from bench.service.soak_checks import Run, all_hold, checks
 from bench.service.soak_load import Soak, Soaked, Verify, work
 from bench.service.watch import Watch
 from bench.service.wire import RAW, embed_request, request
@@ -99,7 +99,7 @@ def soak(asked: Asked) -> dict[str, Any]:
             Watch(serving) as watch,
         ):
             found = _soak(asked, scene, serving, client, watch, folder)
-    lines = [each.document() for each in checks(found)]
+    lines = checks(found)
     return {
         "model": file.name,
         "threads": asked.threads,
@@ -108,9 +108,9 @@ def soak(asked: Asked) -> dict[str, Any]:
         "seconds": asked.seconds,
         "max_pending_images": asked.max_pending_images,
         "flags": asked.flags,
-        "checks": lines,
+        "checks": [each.document() for each in lines],
         "figures": found.figures(),
-        "holds": all(each["holds"] is not False for each in lines),
+        "holds": all_hold(lines),
     }
 
 
@@ -161,7 +161,7 @@ def _soak(asked: Asked, scene: _Scene, serving: Serving, client: Helper, watch: 
         exit_status=serving.stop() if is_alive else None,
         rate_per_s=rate_per_s,
         settled_s=asked.settled_s,
-        limits_s={"headers": asked.header_timeout_s, "body": asked.body_timeout_s},
+        limits_s={"headers": asked.header_timeout_s, "body": asked.body_timeout_s} if asked.num_dripping else {},
     )
 
 

@@ -12,7 +12,7 @@ import typer
 
 from semblance.cli.console import show
 from semblance.errors import RuntimeMissing
-from semblance.service.settings import Settings
+from semblance.service.settings import Settings, kind_of
 from semblance.service.sources import PREFIX, load, shown
 
 
@@ -43,21 +43,20 @@ def serve(**given: Any) -> None:
 
 def _parameter(each: Field[Any]) -> inspect.Parameter:
     """The command line's view of one setting: None where it was not said."""
-    kinds: dict[str, Any] = {"Path": Path, "int": int, "float": float, "bool": bool, "str": str}
-    kind = next(kinds[name] for name in ("Path", "float", "int", "bool", "str") if name in str(each.type))
-    is_many = str(each.type).startswith("tuple")
+    scalar, is_many = kind_of(each)
     told = each.metadata
     flag = f"--{each.name.replace('_', '-')}"
     default = None if each.default in (None, ()) else each.default
-    help = told["help"] if default is None or kind is bool else f"{told['help']} Default: {default}."
+    help = told["help"] if default is None or scalar is bool else f"{told['help']} Default: {default}."
     annotation: Any
     if each.name == "gallery":
         annotation = Annotated[Path | None, typer.Argument(metavar="[GALLERY]", help=help, show_default=False)]
     else:
-        flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
+        flags = [f"{flag}/--no-{flag[2:]}"] if scalar is bool else [flag]
         short = {"model": ["-m"]}.get(each.name, [])
         option = typer.Option(*flags, *short, help=help, rich_help_panel=told["group"], show_default=False)
-        annotation = Annotated[(list[kind] if is_many else kind) | None, option]  # type: ignore[valid-type]
+        # mypy takes only types that are written out, and this one is found in the table
+        annotation = Annotated[(list[scalar] if is_many else scalar) | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -68,7 +67,8 @@ _CONFIG = Annotated[
     ),
 ]
 _SHOW = Annotated[bool, typer.Option("--show-config", help="Print every setting and where it came from, and exit.")]
-serve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # which is what Typer reads
+# Typer reads it; mypy knows no such attribute of functions, which `inspect.signature` looks for
+serve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         *(_parameter(each) for each in fields(Settings) if not each.metadata["secret"]),
         inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_CONFIG),

@@ -11,6 +11,8 @@ alone; a commit that fails, as on a full disk, fails its group, and the next gro
 Between commits the same thread looks after the gallery (maintenance.py). An acknowledgement may have to wait for small
 shards being joined, which takes as long as writing one full shard, and for a compaction, which takes as long as writing
 the whole gallery and building its index; it does not wait for an index otherwise, which is made in another thread.
+Where `on_commit` refreshes a reader, it waits for that too: after a new index for as long as its file takes to be read
+once and compared with its checksum.
 """
 
 from __future__ import annotations
@@ -116,6 +118,11 @@ class GroupCommits:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether changes are taken: from `start` to `stop`, unless the thread that writes met an error of ours."""
+        return self._is_accepting
 
     @property
     def num_pending(self) -> int:

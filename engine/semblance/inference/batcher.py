@@ -34,6 +34,7 @@ from semblance.inference.session import buckets_of
 from semblance.inputs.decode import decode
 from semblance.inputs.limits import DEFAULT, Limits
 from semblance.inputs.resize import fit
+from semblance.niceness import MOST, give_way
 from semblance.options import checked_count
 
 _USUAL_BATCH = 32  # a larger one rarely pays, and whoever comes in it first waits for whoever comes last
@@ -62,6 +63,7 @@ class Batcher:
         drain_s: float = 30.0,
         workers: int | None = None,
         limits: Limits | None = None,
+        niceness: int = 0,
         on_image: Callable[[ImageReport], None] | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
     ) -> None:
@@ -70,8 +72,9 @@ class Batcher:
         `max_batch` (default: 32, or the encoder's where that is smaller) is the most images in a batch, and
         `max_delay_ms` what an image may wait for others that are being decoded. `max_pending_images` bounds all that
         are accepted and not done: waiting, being decoded, or in a batch. `stop` waits up to `drain_s` for these.
-        `workers` threads decode (default: as many as the process may use) within `limits`. `on_image` and `on_batch`
-        hear of each image and batch that is done, in whichever thread that was: they are to be quick.
+        `workers` threads decode (default: as many as the process may use) within `limits`; with a `niceness` of up to
+        19 they and those that run batches give way to other threads of the process, where the system can. `on_image`
+        and `on_batch` hear of each image and batch that is done, in whichever thread that was: they are to be quick.
         Raises InputError.
         """
         usual = min(_USUAL_BATCH, encoder.max_batch)
@@ -81,6 +84,7 @@ class Batcher:
                 f"max_batch is {self._max_batch}, and the encoder runs {encoder.max_batch} at most; load it with a "
                 "larger max_batch, or ask for less here"
             )
+        self._niceness = min(checked_count("niceness", niceness, least=0), MOST)
         self._encoder = encoder
         self._limits = DEFAULT if limits is None else limits
         self._on_batch = on_batch
@@ -225,6 +229,7 @@ class Batcher:
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
+            give_way(self._niceness)
             try:
                 work()
             except BaseException as error:  # an error of ours; nobody may wait for a thread that is gone

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 import semblance
 from semblance.service import documents
-from semblance.service.embedding import as_json
+from semblance.service.answers import as_json
 from semblance.service.metrics import CONTENT_TYPE
 from semblance.service.problems import Problem
 
@@ -74,7 +74,7 @@ def _gallery(service: Service) -> dict[str, Any] | None:
 
 @router.get("/healthz", responses=documents.HEALTH, response_class=Response)
 async def alive(request: Request) -> Response:
-    """Whether the process answers, and its model has not failed for good: else only another process helps."""
+    """Whether the process answers, and has not failed for good, as its model may: else only another process helps."""
     service: Service = request.app.state.service
     if service.is_failing:
         return as_json({"status": "failing"}, 503)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 import semblance
 from semblance.errors import SemblanceError
-from semblance.service import about, documents, embedding, open_inference, page_files, pictures, searching
+from semblance.service import about, documents, embedding, matches, open_inference, page_files, pictures, searching
 from semblance.service.bodies import ClientGone
 from semblance.service.guard import OPEN_PATHS, Guard
 from semblance.service.open_inference_documents import HEADER_LENGTH
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None, *, service: Service | None = No
         telemetry={"metrics": False, "logs": False},  # spans where an SDK is set up; the rest is at /metrics
     )
     app.state.service = shared
-    for each in (embedding, searching, pictures, about):
+    for each in (embedding, searching, pictures, matches, about):
         app.include_router(each.router)
     app.include_router(open_inference.router())
     if settings.page:

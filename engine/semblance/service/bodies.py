@@ -8,7 +8,6 @@ is more. No address is ever fetched, whatever a client writes into a field.
 from __future__ import annotations
 
 import asyncio
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,12 +19,16 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
+from semblance.service.base64_text import from_base64
 from semblance.service.budget import Share
 from semblance.service.problems import Problem
 
-_LARGE = 1 << 20  # bytes; what takes milliseconds to take apart is done beside the event loop
+# bytes; what takes milliseconds to take apart is done beside the event loop, and a form is taken apart in Python
+_LARGE, _LARGE_FORM = 1 << 20, 1 << 16
 _FORM_FIELD_BYTES = 1 << 20  # all that is no file, in a form
+_MOST_FIELDS = 64  # of a form, beside its pictures
 _MOST_PART_HEADERS = 16
+_MOST_JSON_VALUES = 100_000  # about; each takes up to 80 bytes, and the parser lets nobody else run meanwhile
 _BASE64_DATA_URL = re.compile(r"data:[\w.+/-]*;base64,")  # as a page's canvas gives it
 _FORMS = "a picture's own bytes (Content-Type: image/jpeg, application/octet-stream), multipart/form-data, or JSON"
 
@@ -36,7 +39,6 @@ class Body:
 
     pictures: list[bytes] = field(default_factory=list)
     members: dict[str, Any] = field(default_factory=dict)
-    num_bytes: int = 0
 
 
 async def read_bytes(request: Request, share: Share, max_bytes: int) -> bytes:
@@ -69,8 +71,8 @@ class ClientGone(Exception):
 async def read_body(request: Request, share: Share, *, max_bytes: int, max_pictures: int) -> Body:
     """The body of a request, taken apart; how many pictures there are is checked against the most only.
 
-    Raises Problem: 400 for what is not of the form it claims, 413 for too many bytes or pictures, 415 for a form that
-    is none of ours; ClientGone, Overloaded.
+    Raises Problem: 400 for what is not of the form it claims, 413 for too many bytes, pictures, fields or values, 415
+    for a form that is none of ours; ClientGone, Overloaded.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -87,13 +89,12 @@ async def read_body(request: Request, share: Share, *, max_bytes: int, max_pictu
     content = await read_bytes(request, share, max_bytes)
     if not content:
         raise Problem(400, "empty-body", f"the body is empty; send {_FORMS}")
-    if take is _plain or len(content) < _LARGE:
+    if take is _plain or len(content) < (_LARGE_FORM if take is _form else _LARGE):
         body = take(content, parameters, max_pictures)
     else:
         body = await asyncio.to_thread(take, content, parameters, max_pictures)
     if len(body.pictures) > max_pictures:
         raise _too_many(max_pictures)
-    body.num_bytes = len(content)
     return body
 
 
@@ -106,6 +107,7 @@ def _plain(content: bytes, parameters: Mapping[bytes, bytes], max_pictures: int)
 
 
 def _json(content: bytes, parameters: Mapping[bytes, bytes], max_pictures: int) -> Body:
+    _check_complexity(content)
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -125,6 +127,20 @@ def _json(content: bytes, parameters: Mapping[bytes, bytes], max_pictures: int) 
     return Body([_from_base64(text, number) for number, text in enumerate(encoded)], document)
 
 
+def _check_complexity(content: bytes) -> None:
+    """Refuse before it is laid out what would take many times its bytes, as `[{},{},...]`. Raises Problem.
+
+    Each value stands behind a comma, or is the first of what a bracket opens. Those within strings count too, of which
+    base64 has none.
+    """
+    if len(content) > _MOST_JSON_VALUES and sum(map(content.count, (b",", b"{", b"["))) > _MOST_JSON_VALUES:
+        raise Problem(
+            413,
+            "json-too-complex",
+            f"the JSON has more than {_MOST_JSON_VALUES:,} values, the limit; send pictures in base64, not as numbers",
+        )
+
+
 def _from_base64(text: object, number: int) -> bytes:
     if not isinstance(text, str):
         raise Problem(400, "malformed-base64", f"picture {number} must be a string of base64, is {type(text).__name__}")
@@ -133,8 +149,8 @@ def _from_base64(text: object, number: int) -> bytes:
     elif text.startswith(("http://", "https://", "file:", "data:", "ftp:")):
         raise Problem(400, "malformed-base64", f"picture {number} is an address, and none is ever fetched; send base64")
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
+        return from_base64(text)
+    except ValueError as error:
         raise Problem(400, "malformed-base64", f"picture {number} is no base64: {error}") from None
 
 
@@ -165,7 +181,7 @@ class _Parts:
         self.fields: dict[str, Any] = {}
         self.is_ended = False
         self._max_pictures = max_pictures
-        self._field_bytes = 0
+        self._num_parts = self._field_bytes = 0
         self._pieces: list[bytes] = []
         self._header_name = self._header_value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -182,6 +198,14 @@ class _Parts:
         }
 
     def _begin(self) -> None:
+        self._num_parts += 1
+        if self._num_parts > self._max_pictures + _MOST_FIELDS:
+            raise Problem(
+                413,
+                "too-many-parts",
+                f"the form has more than {self._max_pictures + _MOST_FIELDS} parts, the limit: "
+                f"{self._max_pictures} pictures and {_MOST_FIELDS} fields",
+            )
         self._pieces, self._headers = [], {}
 
     def _name(self, data: bytes, start: int, end: int) -> None:
@@ -209,7 +233,7 @@ class _Parts:
                 raise _too_many(self._max_pictures)
             self.pictures.append(content)
             return
-        self._field_bytes += len(content)
+        self._field_bytes += len(options[b"name"]) + len(content)
         if self._field_bytes > _FORM_FIELD_BYTES:
             raise ValueError(f"its fields have more than {_FORM_FIELD_BYTES:,} bytes; a picture needs a filename")
         self.fields[options[b"name"].decode("utf-8", "replace")] = content.decode("utf-8", "replace")

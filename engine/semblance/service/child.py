@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from semblance.errors import SemblanceError
+from semblance.service.server import SIGNALS
 from semblance.service.worker import FAILED, READY, Worker
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(slots=True)

@@ -60,7 +60,10 @@ def _damaged(encoding: str, why: str) -> Problem:
 
 
 async def deflated(content: bytes, accepted: str) -> tuple[bytes, str | None]:
-    """`content` as the header Accept-Encoding asks for it, and the Content-Encoding to send (None: as it is)."""
+    """`content` as the header Accept-Encoding asks for it, and the Content-Encoding to send (None: as it is).
+
+    Whoever sends it says `Vary: Accept-Encoding`, so that no cache gives it to a client that asks otherwise.
+    """
     encoding = _preferred(accepted) if len(content) >= _WORTH_BYTES else None
     if encoding == "gzip":
         return await asyncio.to_thread(gzip.compress, content, _LEVEL, mtime=0), encoding

@@ -1,36 +1,34 @@
-"""POST /v1/embed: pictures to vectors; and the way from a request's pictures to vectors that all routes share."""
+"""POST /v1/embed: pictures to vectors, for other routes too."""
 
 from __future__ import annotations
 
 import math
 import string
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
 from semblance.errors import ImageError
 from semblance.inference.pending import PendingImage
 from semblance.service import documents
-from semblance.service.accepts import prefers
+from semblance.service.admission import check_room
+from semblance.service.answers import RAW, as_json, rows_for_json, wants_raw
 from semblance.service.bodies import Body, read_body
-from semblance.service.problems import Problem, of_error, overloaded, unavailable
+from semblance.service.deadline import Deadline
+from semblance.service.problems import Problem, of_error, of_picture
 from semblance.service.tracing import span
 from semblance.service.waiting import all_done, unless_gone
 
 if TYPE_CHECKING:
     from semblance.service.state import Service
 
-RAW = "application/octet-stream"
 _PLAIN = string.punctuation.replace("%", "")  # a model may have any name, a header may not hold any
-Timeout = Annotated[float | None, Query(gt=0, allow_inf_nan=False, description=documents.TIMEOUT_TEXT)]
 
 router = APIRouter()
 
@@ -42,49 +40,6 @@ class Embedded:
     vectors: list[NDArray[np.float32] | None]  # [D] each
     problems: dict[int, Problem]  # of those that have none, by their number
     timing_ms: dict[str, float]  # the longest of any picture, since they went side by side
-
-
-class Deadline:
-    """When a request has to be answered, from its arrival on."""
-
-    def __init__(self, service: Service, timeout_ms: float | None, arrival: float | None = None) -> None:
-        """`arrival` on the clock of `time.monotonic`; None: it is now."""
-        self._start = time.monotonic() if arrival is None else arrival
-        most = service.settings.deadline_ms
-        self._end = self._start + min(most, timeout_ms or most) / 1e3
-
-    @property
-    def left_s(self) -> float:
-        return self._end - time.monotonic()
-
-    @property
-    def taken_ms(self) -> float:
-        return round(1e3 * (time.monotonic() - self._start), 3)
-
-
-def check_room(service: Service) -> None:
-    """Refuse before a body is read where its pictures would be. Raises Problem.
-
-    Not so while it drains: who still sends has not heard of it, and has `drain_delay_s` for that.
-    """
-    if not service.is_open:
-        raise of_state(service)
-    if service.is_full:
-        raise no_room(service.settings.max_pending_images)
-
-
-def no_room(most: int) -> Problem:
-    """What to say where `most` images are pending."""
-    return overloaded(f"{most:,} images are pending, which is all that may be; ask again")
-
-
-def of_state(service: Service) -> Problem:
-    """Why a service that is not ready is not."""
-    if service.is_draining:
-        return unavailable("draining", "the service is stopping; ask again, another may answer")
-    if service.is_failing:
-        return unavailable("failing", "the model cannot be run any more; the service's log says why")
-    return unavailable("starting", "the service is not ready yet; ask again")
 
 
 async def embed_pictures(service: Service, pictures: Sequence[bytes], deadline: Deadline) -> Embedded:
@@ -143,12 +98,13 @@ async def embed(request: Request) -> Response:
             raise Problem(400, "no-picture", 'the body has no picture; send "images", or files in the form')
         request.state.told = {"images": len(body.pictures)}
         embedded = await unless_gone(request.receive, embed_pictures(service, body.pictures, deadline))
-    return _answer(service, request, embedded, deadline)
+    return await _answer(service, request, embedded, deadline)
 
 
 def _timeout_of(request: Request) -> float | None:
-    """As `Timeout`. The one parameter of the route that is asked most: a framework takes as long for it as a small
-    model for a picture.
+    """As `parameters.Timeout`.
+
+    The one parameter of the route that is asked most: a framework takes as long for it as a small model for a picture.
     """
     query: bytes = request.scope["query_string"]
     if not query:
@@ -170,15 +126,12 @@ def _check_members(body: Body, known: Sequence[str]) -> None:
         raise Problem(400, "unknown-member", f"{unknown[0]!r} is nothing that is asked here")
 
 
-def _answer(service: Service, request: Request, embedded: Embedded, deadline: Deadline) -> Response:
+async def _answer(service: Service, request: Request, embedded: Embedded, deadline: Deadline) -> Response:
     card = service.encoder.card
     num, problems = len(embedded.vectors), embedded.problems
     if problems and (len(problems) == num or wants_raw(request)):
         first = min(problems)
-        problem = problems[first]
-        if num > 1:
-            problem = Problem(problem.status, problem.name, f"picture {first}: {problem.detail}", index=first)
-        raise problem
+        raise of_picture(problems[first], first) if num > 1 else problems[first]
     if wants_raw(request):
         stacked = np.stack([each for each in embedded.vectors if each is not None]).astype("<f4", copy=False)
         return Response(
@@ -198,19 +151,8 @@ def _answer(service: Service, request: Request, embedded: Embedded, deadline: De
         "fingerprint": service.fingerprint,
         "dimension": card.dimension,
         "metric": card.metric,
-        "embeddings": embedded.vectors,
+        "embeddings": await rows_for_json(embedded.vectors),
         "errors": [{"index": number, **problem.document()} for number, problem in problems.items()],
         "timing_ms": {**embedded.timing_ms, "total": deadline.taken_ms},
     }
     return as_json(document)
-
-
-def as_json(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer; arrays of numbers become lists."""
-    content = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(content, status, headers, media_type="application/json")
-
-
-def wants_raw(request: Request) -> bool:
-    """Whether the client prefers raw numbers to JSON, by its Accept header."""
-    return prefers(request.headers.get("accept", ""), RAW, "application/json")

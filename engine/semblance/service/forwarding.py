@@ -52,17 +52,13 @@ class Changes(Protocol):
 class ChangesServer:
     """Takes others' changes in the process that writes. Use `async with`."""
 
-    def __init__(self, path: Path, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        """Listen on `path`, which lies in a folder for this user only."""
+    def __init__(self, path: Path, changes: Changes, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        """Listen on `path`, which lies in a folder for this user only, and bring what comes to `changes`."""
         self._path = path
+        self._changes = changes
         self._max_frame_bytes = max_frame_bytes
-        self._changes: Changes | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-
-    def connect(self, changes: Changes) -> None:
-        """From now on changes go there; may be called in any thread. Until then they are refused as Closed."""
-        self._changes = changes
 
     async def __aenter__(self) -> ChangesServer:
         self._path.unlink(missing_ok=True)  # of a process that was killed
@@ -99,8 +95,6 @@ class ChangesServer:
     def _begin(self, frame: Frame) -> Future[bool]:
         """In the order in which they came."""
         try:
-            if self._changes is None:
-                raise Closed("the process that writes is starting; nothing was stored, ask again")
             if frame.header["do"] == "remove":
                 return self._changes.remove(int(frame.header["key"]))
             return self._changes.put(*put_in(frame))
@@ -170,8 +164,8 @@ class ForwardingWriter:
             self._waiting.pop(number, None)
 
     async def _connected(self) -> asyncio.StreamWriter:
+        end, wait_s = time.monotonic() + self._patience_s, _FIRST_WAIT_S  # with the time that others are trying
         async with self._connecting:
-            end, wait_s = time.monotonic() + self._patience_s, _FIRST_WAIT_S
             while self._writer is None or self._writer.is_closing():
                 if self._is_closed:
                     raise Closed("this process is ending; nothing was stored")
@@ -179,8 +173,9 @@ class ForwardingWriter:
                     reader, writer = await asyncio.wait_for(self._open(), end - time.monotonic())
                 except (OSError, GalleryError, TimeoutError) as error:
                     if time.monotonic() + wait_s > end:
+                        why = str(error) or f"no answer within {self._patience_s:g} s"
                         raise ServiceError(
-                            f"the process that writes cannot be reached ({error}); nothing was stored, ask again"
+                            f"the process that writes cannot be reached ({why}); nothing was stored, ask again"
                         ) from error
                     await asyncio.sleep(wait_s)
                     wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

@@ -22,7 +22,7 @@ class Limits:
     max_connections: int = 1024  # open ones of this process
     header_timeout_s: float = 10.0  # from the opening, later from a request's first byte, to the end of its headers
     body_timeout_s: float = 30.0  # from there to the end of the body, without the time that we do not read
-    write_timeout_s: float = 30.0  # without any byte of an answer being taken
+    write_timeout_s: float = 30.0  # without any byte of an answer being taken; and in all, beside what its length needs
     keep_alive_s: float = 15.0  # idle between two requests
     max_header_bytes: int = 65_536  # of a request's header section and of its trailers
     max_headers: int = 128

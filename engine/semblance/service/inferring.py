@@ -19,11 +19,12 @@ from starlette.responses import Response
 
 from semblance.errors import DeadlineExceeded, ImageError
 from semblance.inference.pending import Content
+from semblance.service.admission import check_room
 from semblance.service.bodies import read_bytes
 from semblance.service.compression import deflated, inflated
-from semblance.service.embedding import Deadline, check_room
+from semblance.service.deadline import Deadline
 from semblance.service.open_inference_documents import HEADER_LENGTH, INPUT, OUTPUT, VERSION
-from semblance.service.problems import Problem, of_error
+from semblance.service.problems import of_picture
 from semblance.service.tensor_checks import TensorError, TooLarge
 from semblance.service.tensors import InferenceRequest, Output, json_length, read_request, write_response
 from semblance.service.tracing import span
@@ -131,10 +132,7 @@ async def _embed(service: Service, pictures: Sequence[Content], timeout_s: float
         error = pending[failed[0]].exception()
         assert error is not None
         if isinstance(error, ImageError):
-            problem = of_error(error)
-            raise Problem(
-                problem.status, problem.name, f"picture {failed[0]}: {problem.detail}", index=failed[0]
-            ) from error
+            raise of_picture(error, failed[0]) from error
         raise error
     if not pending:
         return np.empty((0, service.encoder.card.dimension), np.float32)
@@ -163,7 +161,9 @@ async def _answer(request: Request, service: Service, request_id: str | None, ou
         members["id"] = request_id
     body, header_length = write_response(members, [output])
     content, encoding = await deflated(body, request.headers.get("accept-encoding", ""))
-    headers = {} if header_length is None else {HEADER_LENGTH: str(header_length)}
+    headers = {"Vary": "Accept-Encoding"}  # whether it is compressed now or not
+    if header_length is not None:
+        headers[HEADER_LENGTH] = str(header_length)
     if encoding is not None:
         headers["Content-Encoding"] = encoding
     media_type = "application/json" if header_length is None else "application/octet-stream"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import time
 import unicodedata
@@ -17,6 +18,8 @@ from typing import Any, TextIO
 
 # what each record has of itself; `color_message` is uvicorn's text once more, for a terminal
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"})
+
+_UNCLEAR = re.compile(r'[\s"=]')  # what makes a value look like several, or like another
 
 
 def configure(format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
@@ -84,10 +87,13 @@ class JsonLines(_Lines):
 
 
 class TextLines(_Lines):
-    """For a person: time, level, logger, message, extras as name=value; an exception behind it, in the same line."""
+    """For a person: time, level, logger, message, extras as name=value; an exception behind it, in the same line.
+
+    A value that could be taken for more than one is in quotes.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        extras = "".join(f" {name}={value}" for name, value in _extras(record).items() if value is not None)
+        extras = "".join(f" {name}={_clear(value)}" for name, value in _extras(record).items() if value is not None)
         trace = self.trace(record)
         text = f"{record.getMessage().rstrip()}{extras}{f' | {trace}' if trace else ''}"
         return f"{self.time(record)} {record.levelname:7} {record.name}: {_one_line(text)}"
@@ -110,6 +116,12 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 def _extras(record: logging.LogRecord) -> Mapping[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _OWN}
+
+
+def _clear(value: object) -> str:
+    """In quotes, as JSON has them, where it could be taken for more than one value."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if _UNCLEAR.search(text) else text
 
 
 def _one_line(text: str) -> str:

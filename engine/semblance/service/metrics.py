@@ -2,16 +2,19 @@
 
 In: reports of the batcher, of commits, and of each request at its end. Out: the text at /metrics. Requests count as
 they are answered and images as the batcher is done with them, whatever brought them, so each adds up by itself.
-Several processes keep theirs in files that whoever is asked adds up (PROMETHEUS_MULTIPROC_DIR).
+Several processes keep theirs in files that whoever is asked adds up. He can only read what is written there: so what is
+measured and not counted is written whenever it may have changed.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from semblance.inference.counts import BatchReport, ImageReport
 
@@ -19,9 +22,9 @@ if TYPE_CHECKING:
     from semblance.service.state import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # names where prometheus_client keeps the figures of several processes
 # seconds: from a small model on a GPU to a large one that waits in a full queue
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client keeps the figures of several processes
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -31,7 +34,7 @@ class Metrics:
     def __init__(self, *, enabled: bool = True) -> None:
         """Without `enabled` everything is a call that does nothing."""
         self._enabled = enabled
-        self._is_shared = _FOLDER in os.environ
+        self._is_shared = FOLDER in os.environ
         own = self.registry = CollectorRegistry()
         self.requests = Counter(
             "semblance_requests",
@@ -88,23 +91,29 @@ class Metrics:
             registry=own,
         )
         self.gallery_images = Gauge(
-            "semblance_gallery_images", "Images in the gallery.", multiprocess_mode="livemax", registry=own
+            "semblance_gallery_images",
+            "Images in the gallery.",
+            multiprocess_mode="livemostrecent",  # each sees each change: whoever did last is right
+            registry=own,
         )
         self._service: Service | None = None
+        self._setting = threading.Lock()
 
     def watch(self, service: Service) -> None:
-        """Read the gauges from there when they are asked for."""
+        """Read the gauges from there: the gallery's whenever it changes, the others when they are asked for."""
         self._service = service
+        if service.gallery is not None:
+            service.gallery.on_refresh = self._refreshed
+            self._refreshed(service.gallery.now)
 
     def image(self, report: ImageReport) -> None:
         """An image is done; called by the batcher."""
         if self._enabled:
             self.images.labels(report.outcome).inc()
             self.queue_seconds.observe(report.queue_seconds)
-            if self._is_shared:  # whoever is asked for all processes' figures can only read what is written
-                self.update_gauges()
             if report.decode_seconds:  # else it was dropped before
                 self.decode_seconds.observe(report.decode_seconds)
+            self._changed()
 
     def batch(self, report: BatchReport) -> None:
         """The model was run; called by the batcher."""
@@ -130,6 +139,7 @@ class Metrics:
         if self._enabled:
             self.requests.labels(route, method, str(status)).inc()
             self.request_seconds.labels(route).observe(seconds)
+            self._changed()  # what the request held, it has given back
 
     def refused(self, reason: str) -> None:
         """A connection never came to a request."""
@@ -139,10 +149,9 @@ class Metrics:
     def update_gauges(self) -> None:
         """Set what is measured and not counted."""
         if (service := self._service) is not None:
-            self.pending_images.set(service.batcher.pending_images)
-            self.pending_bytes.set(service.budget.taken)
-            if service.gallery is not None:
-                self.gallery_images.set(len(service.gallery.now))
+            with self._setting:  # else a thread could set what it read before another
+                self.pending_images.set(service.batcher.pending_images)
+                self.pending_bytes.set(service.budget.taken)
 
     def text(self) -> bytes:
         """All figures, of all processes together."""
@@ -152,3 +161,17 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+    def _refreshed(self, _: object) -> None:
+        if self._enabled and self._service is not None and self._service.gallery is not None:
+            with self._setting:
+                self.gallery_images.set(len(self._service.gallery.now))
+
+    def _changed(self) -> None:
+        if self._is_shared and self._enabled:
+            self.update_gauges()
+
+
+def forget(pid: int, folder: Path) -> None:
+    """A process of several has ended: what it held it holds no more; what it counted stays."""
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, Response
 
 from semblance.service import inferring
 from semblance.service import open_inference_documents as documents
+from semblance.service.admission import of_state
 from semblance.service.bodies import read_bytes
-from semblance.service.embedding import of_state
 from semblance.service.open_inference_documents import VERSION, answers
 from semblance.service.problems import Problem
 from semblance.service.tensor_checks import TensorError, TooLarge

@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from semblance.service.embedding import no_room
+from semblance.service.admission import no_room
 from semblance.service.refusals import Overloaded
 
 if TYPE_CHECKING:

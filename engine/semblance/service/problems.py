@@ -85,6 +85,27 @@ def unavailable(name: str, detail: str) -> Problem:
     return Problem(503, name, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
+def draining() -> Problem:
+    """503 of a process that ends."""
+    return unavailable("draining", "the service is stopping; ask again, another may answer")
+
+
+def no_such_picture(key: object) -> Problem:
+    """404 for a key that the gallery does not have."""
+    return Problem(404, "no-such-picture", f"key {key!r} is not in the gallery")
+
+
+def not_shown(key: int) -> Problem:
+    """404 for a picture of the gallery whose file is not to be had."""
+    return Problem(404, "not-shown", f"the picture of key {key} is not kept where it may be shown from")
+
+
+def of_picture(error: BaseException, number: int) -> Problem:
+    """`of_error` for one picture of several, which is named by its number."""
+    problem = of_error(error)
+    return Problem(problem.status, problem.name, f"picture {number}: {problem.detail}", index=number)
+
+
 def of_error(error: BaseException) -> Problem:
     """What an exception means to whoever asked. What nobody expected is 500, and in the log in full."""
     if isinstance(error, Problem):
@@ -100,7 +121,7 @@ def of_error(error: BaseException) -> Problem:
     if isinstance(error, DeadlineExceeded | TimeoutError):
         return Problem(504, "deadline-exceeded", str(error) or "the deadline passed before the answer was there")
     if isinstance(error, Closed):
-        return unavailable("draining", "the service is stopping; ask again, another may answer")
+        return draining()
     if isinstance(error, BackendError | MemoryError):
         _log.error("a batch could not be run: %s", error)
         return unavailable("backend-failed", "the model could not be run; the service's log says why")

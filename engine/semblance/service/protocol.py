@@ -25,6 +25,7 @@ from semblance.service.problems import Problem, unavailable
 from semblance.service.refusals import malformed, raw_answer, too_large, too_late
 
 _MAX_PIPELINED = 16  # requests that wait for the one before; each is memory before anybody reads it
+_LEAST_RATE = 10_000  # bytes/s of what is sent, beside `Limits.write_timeout_s`: who takes less holds it for ever
 _LINGER_S = 1.0  # a client that still sends gets to read its answer, which a reset would take from it
 
 
@@ -58,6 +59,8 @@ class Connection(HttpToolsProtocol):
         self._fed = 0  # bytes since the parser last told of anything: what it keeps to itself meanwhile
         self._num_header_bytes = 0
         self._num_unsent, self._moved_at = 0, 0.0
+        self._num_written, self._unsent_since = 0, self.loop.time()  # since all was taken
+        self._running: Any = None  # the cycle that is to be answered next; `cycle` is the newest
         self._last_words: bytes | None = None  # the answer to a refused request, when those before have theirs
         self._is_upgrade = False
 
@@ -75,7 +78,7 @@ class Connection(HttpToolsProtocol):
         self.transport, self.flow = transport, FlowControl(transport)
         self.gate.on_refused("connections")
         detail = f"{limits.max_connections} connections are open, which is all there may be; try again"
-        transport.write(self._raw(unavailable("too-many-connections", detail)))
+        self.write(self._raw(unavailable("too-many-connections", detail)))
         if len(self.gate) - len(self.connections) <= limits.max_connections // 8:
             self.gate.add(self)
             self.linger()
@@ -84,6 +87,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gate.discard(self)
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn tells the newest only
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,7 +103,8 @@ class Connection(HttpToolsProtocol):
                 continue
             except httptools.HttpParserError as error:
                 reason = error.__context__
-                self._refuse(reason if isinstance(reason, Problem) else malformed(str(error)))
+                if not isinstance(reason, _Answered):
+                    self._refuse(reason if isinstance(reason, Problem) else malformed(str(error)))
             else:
                 if self._fed > self.gate.limits.max_header_bytes:
                     self._refuse(too_large(self.gate.limits.max_header_bytes, self.gate.limits.max_headers))
@@ -134,9 +142,12 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise malformed(f"more than {_MAX_PIPELINED} requests were sent before the answer to the first")
         is_next = self.cycle is None or self.cycle.response_complete  # to be answered
-        if is_next and (answer := self.gate.turn_away(self.parser.get_method(), self.url)) is not None:
-            self._turn_away(answer)
-            return
+        # of a client that does not read its answers the application knows to wait
+        if is_next and not self.flow.write_paused:
+            answer = self.gate.turn_away(self.parser.get_method(), self.url)
+            if answer is not None:
+                self._turn_away(answer)
+                return
         super().on_headers_complete()
         self.cycle.transport = self._closer  # type: ignore[assignment]  # all of a transport that an answer uses
         if self.gate.is_draining:
@@ -145,17 +156,20 @@ class Connection(HttpToolsProtocol):
         self._due = self.loop.time() + self.gate.limits.body_timeout_s
 
     def _turn_away(self, answer: bytes) -> None:
-        """Answer by what needs no application, and go on: whatever comes of the body is thrown away."""
+        """Answer by what needs no application, and go on: whatever comes of the body is thrown away.
+
+        Raises _Answered where nothing more is read, since the parser would go on with what it has.
+        """
+        self.server_state.total_requests += 1
+        self.cycle = _Complete()  # type: ignore[assignment]  # all that is asked of one that is complete
+        is_last = self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
+        # a client that asked whether to send its body may send it or not: what comes next could be either
+        if is_last or self.expect_100_continue or self.gate.is_draining:
+            self._end_with(answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            raise _Answered
+        self.write(answer)
         self._phase, self._fed, self._num_header_bytes = _Phase.BODY, 0, 0
-        self.cycle = _Answered()  # type: ignore[assignment]  # all that is asked of one that is complete
-        self.transport.write(answer)
-        if self.gate.is_draining or self.expect_100_continue or not self.parser.should_keep_alive():
-            # a client that asked whether to send its body may send it or not: what comes next could be either
-            self.server_state.total_requests += 1
-            self.linger()
-        else:
-            self._due = self.loop.time() + self.gate.limits.body_timeout_s
-            self.on_response_complete()
+        self._due = self.loop.time() + self.gate.limits.body_timeout_s
 
     def on_chunk_header(self) -> None:
         self._fed = 0
@@ -185,6 +199,15 @@ class Connection(HttpToolsProtocol):
     # ------------------------------------------------------------------------------------------------------------------
     # As the server and the answers call it
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def write(self, content: bytes) -> None:
+        """As the transport's."""
+        self._num_written += len(content)
+        self.transport.write(content)
+
     def on_response_complete(self) -> None:
         # as uvicorn does it, but for its timer of each request
         self.server_state.total_requests += 1
@@ -211,8 +234,12 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Where a request has begun to come it may be completed, within its time; the answer is the last."""
-        if self._phase not in (_Phase.HEADERS, _Phase.LINGERING):
-            super().shutdown()
+        if self._phase in (_Phase.HEADERS, _Phase.LINGERING):
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.close_after_answer()
+        else:
+            self.cycle.keep_alive = False
 
     def give_up(self) -> None:
         """The process ends: what is not answered by now is answered so."""
@@ -239,10 +266,7 @@ class Connection(HttpToolsProtocol):
 
     def look(self, now: float, since_s: float) -> None:
         """Called some times a second, `since_s` after the last time."""
-        num_unsent = self.transport.get_write_buffer_size()
-        if num_unsent == 0 or num_unsent != self._num_unsent:
-            self._num_unsent, self._moved_at = num_unsent, now
-        elif now - self._moved_at >= self.gate.limits.write_timeout_s:
+        if self._takes_too_long(now):
             self.gate.on_refused("write-timeout")
             self._reset()
             return
@@ -250,6 +274,17 @@ class Connection(HttpToolsProtocol):
             self._due += since_s  # it is not the client who is slow
         if now >= self._due and not self.transport.is_closing():
             self._too_late()
+
+    def _takes_too_long(self, now: float) -> bool:
+        """Whether what is to be sent has not moved for too long, or moved too little since it began to wait."""
+        num_unsent, limit_s = self.transport.get_write_buffer_size(), self.gate.limits.write_timeout_s
+        if num_unsent == 0:
+            self._num_unsent, self._num_written, self._unsent_since = 0, 0, now
+            return False
+        if num_unsent != self._num_unsent:
+            self._num_unsent, self._moved_at = num_unsent, now
+        longest_s = limit_s + self._num_written / _LEAST_RATE
+        return now - self._moved_at >= limit_s or now - self._unsent_since >= longest_s
 
     def _too_late(self) -> None:
         limits = self.gate.limits
@@ -291,7 +326,7 @@ class Connection(HttpToolsProtocol):
         self._end_with(last_words)
 
     def _end_with(self, last_words: bytes) -> None:
-        self.transport.write(last_words)
+        self.write(last_words)
         self.linger()
 
     def _reset(self) -> None:
@@ -306,7 +341,11 @@ class Connection(HttpToolsProtocol):
         return raw_answer(problem, self.server_state.default_headers)
 
 
-class _Answered:
+class _Answered(Exception):
+    """A request has its answer, and nothing more is read."""
+
+
+class _Complete:
     """In the place of a request's cycle, where the answer was sent without one."""
 
     response_started = response_complete = disconnected = True
@@ -321,6 +360,6 @@ class _Closer:
     """The transport as an answer uses it: `Connection` decides how it is closed."""
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self.write = transport.write
+        self.write = connection.write
         self.is_closing = transport.is_closing
         self.close = connection.close_after_answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -41,18 +41,13 @@ class Overloaded:
     """429, as bytes that are made beforehand but for the id: under overload most answers are this one."""
 
     def __init__(self, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        document = orjson.dumps(problem.document())
-        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
-        lines += [name + b": " + value for name, value in headers]
-        own = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(document)), **problem.headers}
-        lines += [f"{name}: {value}".encode("latin-1") for name, value in own.items()]
-        self._before = b"\r\n".join([*lines, b"X-Request-Id: "])
-        self._after = b"\r\n\r\n" + document
+        place = secrets.token_hex(8)  # where an id goes: twice
+        self._pieces = _whole(problem, place, headers, {}).split(place.encode())
         self._ids = itertools.count(secrets.randbits(63))
 
     def answer(self) -> bytes:
         """A whole answer, after which the connection goes on."""
-        return self._before + b"%016x" % next(self._ids) + self._after
+        return (b"%016x" % next(self._ids)).join(self._pieces)
 
 
 def raw_answer(problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
@@ -60,12 +55,16 @@ def raw_answer(problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) ->
     request_id = secrets.token_hex(8)
     # those who find out how to be refused could fill a log that is always written
     _log.debug("refused: %s", problem.detail, extra={"request_id": request_id, "status": problem.status})
+    return _whole(problem, request_id, headers, {"Connection": "close"})
+
+
+def _whole(problem: Problem, request_id: str, headers: Iterable[tuple[bytes, bytes]], more: Mapping[str, str]) -> bytes:
     document = orjson.dumps(problem.document(request_id))
     own = {
         "Content-Type": CONTENT_TYPE,
         "Content-Length": str(len(document)),
         "X-Request-Id": request_id,
-        "Connection": "close",
+        **more,
         **problem.headers,
     }
     lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]

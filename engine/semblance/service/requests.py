@@ -79,7 +79,13 @@ class Requests:
             self._service.metrics.answered(_route(inner), _method(scope), status, seconds)
             if self._service.settings.access_log:
                 facts = _facts(scope, request_id, status, seconds)
-                _log.info("%s %s %d", scope["method"], scope["path"], status, extra=facts)
+                _log.info("%s %s %d", scope["method"], facts["path"], status, extra=facts)
+
+
+def _path(scope: Scope) -> str:
+    """As it was sent: a space of a stranger's would else part it into words of a log."""
+    raw: bytes | None = scope.get("raw_path")
+    return scope["path"] if raw is None else raw.decode("latin-1")
 
 
 def _facts(scope: Scope, request_id: str, status: int, seconds: float) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _facts(scope: Scope, request_id: str, status: int, seconds: float) -> dict[s
     return {
         "request_id": request_id,
         "method": scope["method"],
-        "path": scope["path"],
+        "path": _path(scope),
         "status": status,
         "ms": round(1e3 * seconds, 3),
         "client": client[0] if client else None,

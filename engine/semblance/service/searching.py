@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,15 +11,23 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from semblance.errors import DeadlineExceeded
+from semblance.errors import InputError
 from semblance.gallery.gallery import Neighbours
+from semblance.inputs.decode import decode
+from semblance.inputs.limits import Limits
 from semblance.rerank import Verification
 from semblance.search import Gallery, Hit, sift_options
 from semblance.service import documents
-from semblance.service.bodies import Body, read_body
-from semblance.service.embedding import Deadline, Timeout, as_json, check_room, embed_one
+from semblance.service.admission import check_room, gallery_of
+from semblance.service.answers import as_json
+from semblance.service.bodies import read_body
+from semblance.service.deadline import Deadline, within
+from semblance.service.embedding import embed_one
 from semblance.service.live import LiveGallery
-from semblance.service.problems import Problem
+from semblance.service.parameters import Timeout
+from semblance.service.problems import Problem, no_such_picture, of_error
+from semblance.service.queries import Members
+from semblance.service.thumbnails import address_of
 from semblance.service.tracing import span
 from semblance.service.waiting import unless_gone
 
@@ -32,9 +37,6 @@ if TYPE_CHECKING:
 _LONGEST_CONDITION = 4096  # characters
 _USUAL_K = 10
 _MOST_SHORTLIST = 1000
-_LONGEST_NUMBER = 20  # characters; no number of 64 bits has more
-LARGEST_KEY, SMALLEST_KEY = 2**63 - 1, -(2**63)
-_MEMBERS = ("k", "where", "exact", "rerank", "shortlist", "vector", "key", "timeout_ms")
 
 router = APIRouter()
 
@@ -47,6 +49,11 @@ class Asked:
     where: str | None
     exact: bool
     how: Verification | None  # of the keypoints, where the nearest are to be put in order by these
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it may take seconds, where others take milliseconds."""
+        return self.where is not None or self.how is not None
 
     def on(self, gallery: Gallery) -> int:
         """How many can be found at most in a gallery; raises Problem where it cannot be asked so."""
@@ -82,7 +89,7 @@ async def search(
     live = gallery_of(service)
     with service.budget.share() as share:
         body = await read_body(request, share, max_bytes=settings.max_body_bytes, max_pictures=1)
-        said = _Members(body)
+        said = Members(body)
         deadline = Deadline(service, said.number("timeout_ms", timeout_ms), arrival)
         rerank = said.choice("rerank", rerank, ("sift",))
         how = None
@@ -110,13 +117,6 @@ async def search(
     )
 
 
-def gallery_of(service: Service) -> LiveGallery:
-    """The gallery. Raises Problem where a model is served alone."""
-    if service.gallery is None:
-        raise Problem(404, "no-gallery", "no gallery is served here, only a model: /v1/embed is what it answers")
-    return service.gallery
-
-
 async def _search(
     service: Service, live: LiveGallery, query: bytes | int | NDArray[np.float32], asked: Asked, deadline: Deadline
 ) -> tuple[Gallery, list[Hit], dict[str, float]]:
@@ -128,34 +128,40 @@ async def _search(
         query, timing = await embed_one(service, picture, deadline)
     gallery = live.now  # as it is when the search begins; one and the same to its end
     with span("search", k=asked.k):
-        hits, seconds = await within(deadline, service.beside(lambda: _timed(gallery, query, picture, asked)))
+        work = service.beside(lambda: _timed(gallery, query, picture, asked, service.limits), is_slow=asked.is_slow)
+        hits, seconds = await within(deadline, work)
     service.metrics.searched(seconds)
     return gallery, hits, {**timing, "search": round(1e3 * seconds, 3)}
 
 
-async def within(deadline: Deadline, work: Any) -> Any:
-    """What `work` gives. Raises DeadlineExceeded; what runs in a thread by then still runs to its end."""
-    try:
-        return await asyncio.wait_for(work, max(0.0, deadline.left_s))
-    except TimeoutError:
-        raise DeadlineExceeded("the deadline passed before the answer was there") from None
-
-
 def _timed(
-    gallery: Gallery, query: int | NDArray[np.float32] | bytes, picture: bytes | None, asked: Asked
+    gallery: Gallery,
+    query: int | NDArray[np.float32] | bytes,
+    picture: bytes | None,
+    asked: Asked,
+    limits: Limits,
 ) -> tuple[list[Hit], float]:
     start = time.perf_counter()
     k = asked.on(gallery)
     if isinstance(query, int) and query not in gallery.vectors:
-        raise Problem(404, "no-such-picture", f"key {query} is not in the gallery")
+        raise no_such_picture(query)
     hits: list[Hit] = []
     if k:
-        (hits,) = gallery.described(_found(gallery, query, picture, k, asked))
+        try:
+            found = _found(gallery, query, picture, k, asked, limits)
+        except InputError as error:
+            raise _unusable(error) from error
+        (hits,) = gallery.described(found)
     return hits, time.perf_counter() - start
 
 
 def _found(
-    gallery: Gallery, query: int | NDArray[np.float32] | bytes, picture: bytes | None, k: int, asked: Asked
+    gallery: Gallery,
+    query: int | NDArray[np.float32] | bytes,
+    picture: bytes | None,
+    k: int,
+    asked: Asked,
+    limits: Limits,
 ) -> Neighbours:
     if isinstance(query, int):
         return gallery.search_keys([query], k, exact=asked.exact, where=asked.where, rerank=asked.how)
@@ -164,7 +170,14 @@ def _found(
         return gallery.search_vectors(query[np.newaxis], k, exact=asked.exact, where=asked.where)
     if picture is None:
         raise Problem(422, "no-picture", "rerank=sift compares keypoints, which a vector has none of; send a picture")
-    return gallery.search_embedded([picture], query[np.newaxis], k, asked.how, exact=asked.exact, where=asked.where)
+    grey = decode(picture, channels=1, limits=limits)
+    return gallery.search_embedded([grey], query[np.newaxis], k, asked.how, exact=asked.exact, where=asked.where)
+
+
+def _unusable(error: InputError) -> Problem:
+    """A condition that cannot be asked has a name of its own: a page says so beside the condition."""
+    is_condition = str(error).startswith("where ")  # as all of them begin that the gallery says of one
+    return Problem(422, "unusable-condition", str(error)) if is_condition else of_error(error)
 
 
 def _neighbour(service: Service, hit: Hit) -> dict[str, Any]:
@@ -173,103 +186,8 @@ def _neighbour(service: Service, hit: Hit) -> dict[str, Any]:
         "uri": hit.uri,
         "label": hit.label,
         "distance": hit.distance,
-        "thumbnail": thumbnail_of(service, hit.key),
+        "thumbnail": address_of(service.thumbnails, hit.key),
     }
     if hit.inliers is not None:
         found |= {"matches": hit.matches, "inliers": hit.inliers}
     return found
-
-
-def thumbnail_of(service: Service, key: int) -> str | None:
-    """Where the picture of a key is to be seen, if it may be."""
-    return f"/v1/images/{key}" if service.thumbnails is not None and service.thumbnails.has(key) else None
-
-
-class _Members:
-    """The members of a JSON document, or the fields of a form, checked; what they lack comes from the address."""
-
-    def __init__(self, body: Body) -> None:
-        self._members: Mapping[str, Any] = body.members
-        self._pictures = body.pictures
-        if unknown := sorted(set(body.members) - set(_MEMBERS)):
-            raise Problem(
-                400, "unknown-member", f"{unknown[0]!r} is nothing that is asked here; known: {list(_MEMBERS)}"
-            )
-        kinds = [name for name in ("vector", "key") if body.members.get(name) is not None]
-        kinds += ["image"] * len(body.pictures)
-        if len(kinds) != 1:
-            raise Problem(
-                400, "no-one-query", f"give one of image, vector and key; these were given: {kinds or 'none'}"
-            )
-        self.kind = kinds[0]
-
-    def query(self, dimension: int) -> bytes | int | NDArray[np.float32]:
-        """The picture, the key, or the vector [D]."""
-        if self.kind == "image":
-            return self._pictures[0]
-        if self.kind == "key":
-            return self._whole("key", self._members["key"], SMALLEST_KEY, LARGEST_KEY)
-        given = self._members["vector"]
-        if not isinstance(given, list):
-            raise Problem(400, "malformed-vector", f"vector must be a list of {dimension} numbers")
-        if len(given) != dimension:  # before a look at millions of them
-            raise Problem(422, "malformed-vector", f"vector must have {dimension} numbers, has {len(given)}")
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in given):
-            raise Problem(400, "malformed-vector", f"vector must be a list of {dimension} numbers")
-        with np.errstate(over="ignore"):  # infinite, and refused by the search
-            try:
-                return np.array(given, np.float64).astype(np.float32)
-            except OverflowError:
-                raise Problem(422, "malformed-vector", "vector holds a number beyond the range of floats") from None
-
-    def count(self, name: str, default: int, most: int) -> int:
-        return self._whole(name, self._members.get(name, default), 1, most)
-
-    def number(self, name: str, default: float | None) -> float | None:
-        value = self._members.get(name, default)
-        value = _number(value) if isinstance(value, str) else value
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf
-        ):
-            raise Problem(400, "malformed-member", f"{name} must be a number above 0, is {value!r}")
-        return value
-
-    def truth(self, name: str, default: bool) -> bool:
-        value = self._members.get(name, default)
-        value = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
-        if not isinstance(value, bool):
-            raise Problem(400, "malformed-member", f"{name} must be true or false, is {value!r}")
-        return value
-
-    def text(self, name: str, default: str | None, most: int) -> str | None:
-        value = self._members.get(name, default)
-        if value is None or value == "":
-            return None
-        if not isinstance(value, str) or len(value) > most:
-            raise Problem(400, "malformed-member", f"{name} must be a string of at most {most} characters")
-        return value
-
-    def choice(self, name: str, default: str | None, known: tuple[str, ...]) -> str | None:
-        value = self._members.get(name, default)
-        if value is None or value is False or value == "":
-            return None
-        if value not in known:
-            raise Problem(400, "malformed-member", f"{name} must be one of {list(known)}, is {value!r}")
-        return str(value)
-
-    @staticmethod
-    def _whole(name: str, value: object, least: int, most: int) -> int:
-        if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and value.removeprefix("-").isdecimal():
-            value = int(value)  # of a form
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise Problem(400, "malformed-member", f"{name} must be a whole number, is {value!r}")
-        if not least <= value <= most:
-            raise Problem(422, "out-of-range", f"{name} must be in {least}..{most}, is {value}")
-        return value
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

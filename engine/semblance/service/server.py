@@ -30,7 +30,7 @@ from semblance.service import sockets as listening
 from semblance.service.gate import Gate, Limits
 from semblance.service.protocol import protocol
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)  # that drain
 _BEFORE_CANCELLED_S = 0.1
 _READING_S = 0.1  # for what had arrived before the signal, and was not read since the process was busy
 _TOO_LONG_S = 5.0  # over all limits: then something hangs that no limit reaches, as a thread
@@ -95,7 +95,7 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
         try:
             yield
         finally:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from semblance.errors import InputError
 from semblance.options import checked_count
@@ -43,6 +45,9 @@ class Settings:
         least=1,
     )
     streams: int = _setting(1, "Batches embedded at a time, which share the threads.", "What", least=1)
+    niceness: int = _setting(
+        10, "How far model and decoders give way to answering, 0 to 19 as in nice(1); on Linux.", "What", least=0
+    )
     devices: tuple[int, ...] = _setting((), "A GPU that takes its share of the batches. Default: 0.", "What", least=0)
     gpu_memory_bytes: int | None = _setting(None, "Most memory of a session on a GPU.", "What", least=1)
     read_only: bool = _setting(False, "Refuse to change the gallery.", "What")
@@ -74,11 +79,13 @@ class Settings:
 
     max_batch: int = _setting(32, "Most images in a batch.", "How much", least=1)
     max_delay_ms: float = _setting(2.0, "What an image may wait for others to share its batch.", "How much", least=0)
-    max_pending_images: int = _setting(1024, "Most images accepted and not done; over it 429.", "How much", least=1)
+    max_pending_images: int = _setting(
+        1024, "Most images that a process has accepted and is not done with; over it 429.", "How much", least=1
+    )
     max_images: int = _setting(256, "Most images in a request.", "How much", least=1)
     max_body_bytes: int = _setting(32 << 20, "Most bytes in a request's body.", "How much", least=1)
     max_pending_bytes: int = _setting(
-        512 << 20, "Most bytes of all bodies that are being read or worked on; over it 429.", "How much", least=1
+        512 << 20, "Most bytes of all bodies that a process reads or works on; over it 429.", "How much", least=1
     )
     max_pixels: int = _setting(
         50_000_000, "Most pixels in a picture, as its header declares them.", "How much", least=1
@@ -174,6 +181,27 @@ class Settings:
         return token
 
 
+class Kind(NamedTuple):
+    """What a setting's values are: `scalar` is bool, int, float, str or Path; several of them where it `is_many`."""
+
+    scalar: type
+    is_many: bool
+
+
+def kind_of(each: Field[Any]) -> Kind:
+    """The kind of a field of `Settings`, whether it may be None or not."""
+    return _kinds()[each.name]
+
+
+@cache
+def _kinds() -> dict[str, Kind]:
+    found = {}
+    for name, hint in get_type_hints(Settings).items():
+        scalar = next(one for one in get_args(hint) or (hint,) if one is not NoneType)  # of X | None, tuple[X, ...]
+        found[name] = Kind(scalar, get_origin(hint) is tuple)
+    return found
+
+
 def _check_number(each: Field[Any], value: object) -> None:
     least = each.metadata["least"]
     if least is None or value is None:
@@ -181,7 +209,7 @@ def _check_number(each: Field[Any], value: object) -> None:
     if isinstance(value, tuple):
         for one in value:
             checked_count(each.name, one, least=int(least))
-    elif "float" in str(each.type):
+    elif kind_of(each).scalar is float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
             raise InputError(f"{each.name} must be a number of at least {least:g}, is {value!r}")
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from semblance.errors import InputError
-from semblance.service.settings import Settings
+from semblance.service.settings import Settings, kind_of
 
 PREFIX = "SEMBLANCE_SERVE_"
 CONFIG = f"{PREFIX}CONFIG"  # names the file
@@ -38,6 +38,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], config: Path |
     for name, value in (_read_file(config) if config is not None else {}).items():
         own = name.replace("-", "_")
         _check_name(own, known, f"{config}: {name}")
+        if own in values:
+            raise InputError(f"{config}: {own.replace('_', '-')} is set twice, also as {own}; leave one out")
         values[own], origins[own] = _from_toml(known[own], value, str(config)), str(config)
     for variable, text in environ.items():
         if variable.startswith(PREFIX) and variable != CONFIG:
@@ -75,8 +77,9 @@ def from_flags(raw: Mapping[str, Any]) -> Settings:
     for each in fields(Settings):
         value = raw[each.name]
         if value is not None:
-            make: Any = Path if "Path" in str(each.type) else (lambda same: same)
-            value = tuple(map(make, value)) if _is_many(each) else make(value)
+            kind = kind_of(each)
+            make: Any = Path if kind.scalar is Path else (lambda same: same)
+            value = tuple(map(make, value)) if kind.is_many else make(value)
         values[each.name] = value
     return Settings(**values)
 
@@ -100,13 +103,9 @@ def _check_name(name: str, known: Mapping[str, object], told: str) -> None:
         raise InputError(f"{told} is no setting{hint}")
 
 
-def _is_many(each: Field[Any]) -> bool:
-    return str(each.type).startswith("tuple")
-
-
 def _from_toml(each: Field[Any], value: object, told: str) -> Any:
     told = f"{told}: {each.name.replace('_', '-')}"
-    if _is_many(each):
+    if kind_of(each).is_many:
         if not isinstance(value, list):
             raise InputError(f"{told} must be a list, is {value!r}")
         return tuple(_scalar(each, one, told) for one in value)
@@ -114,40 +113,40 @@ def _from_toml(each: Field[Any], value: object, told: str) -> Any:
 
 
 def _scalar(each: Field[Any], value: object, told: str) -> Any:
-    kind = str(each.type)
-    if "bool" in kind:
+    scalar = kind_of(each).scalar
+    if scalar is bool:
         expected, is_right = "true or false", isinstance(value, bool)
-    elif "float" in kind:
+    elif scalar is float:
         expected, is_right = "a number", isinstance(value, int | float) and not isinstance(value, bool)
-    elif "int" in kind:
+    elif scalar is int:
         expected, is_right = "a whole number", isinstance(value, int) and not isinstance(value, bool)
     else:
         expected, is_right = "a string", isinstance(value, str)
     if not is_right:
         given = type(value).__name__ if each.metadata["secret"] else repr(value)
         raise InputError(f"{told} must be {expected}, is {given}")
-    return Path(str(value)) if "Path" in kind else value
+    return Path(str(value)) if scalar is Path else value
 
 
 def _from_text(each: Field[Any], text: str, told: str) -> Any:
-    if _is_many(each):  # as in PATH, but by commas, since addresses have colons
+    if kind_of(each).is_many:  # as in PATH, but by commas, since addresses have colons
         return tuple(_one_from_text(each, part.strip(), told) for part in text.split(",") if part.strip())
     return _one_from_text(each, text, told)
 
 
 def _one_from_text(each: Field[Any], text: str, told: str) -> Any:
-    kind = str(each.type)
-    if "bool" in kind:
+    scalar = kind_of(each).scalar
+    if scalar is bool:
         if text.strip().lower() not in (*_TRUE, *_FALSE):
             raise InputError(f"{told} must be true or false, is {text!r}")
         return text.strip().lower() in _TRUE
-    for name, make, expected in (("float", float, "a number"), ("int", int, "a whole number")):
-        if name in kind:
+    for number, expected in ((float, "a number"), (int, "a whole number")):
+        if scalar is number:
             try:
-                return make(text)
+                return number(text)
             except ValueError:
                 raise InputError(f"{told} must be {expected}, is {text!r}") from None
-    return Path(text) if "Path" in kind else text
+    return Path(text) if scalar is Path else text
 
 
 def _plain(value: object) -> object:

@@ -24,6 +24,7 @@ from semblance.inference.batcher import Batcher
 from semblance.inference.counts import BatchReport
 from semblance.inference.encoder import Encoder
 from semblance.inputs.limits import Limits
+from semblance.niceness import give_way
 from semblance.search import load_encoder
 from semblance.service.budget import ByteBudget
 from semblance.service.forwarding import ChangesServer, ForwardingWriter
@@ -35,6 +36,7 @@ from semblance.service.thumbnails import Thumbnails
 T = TypeVar("T")
 # one batch that fails is tried again in halves: so these are several batches, and no image of any was embedded
 _MOST_FAILED_BATCHES = 8
+_LEAST_THREADS = 4  # for searches and the like, which mostly wait for each other; half of them for slow ones
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +69,10 @@ class Service:
         self._num_failed_batches = 0  # one after the other, up to now
         self._num_beside = 0  # pieces of work in `beside` that are not done
         self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(max(2, available_threads()), "semblance-beside")
+        num_threads = max(_LEAST_THREADS, available_threads())
+        self._pool = ThreadPoolExecutor(num_threads, "semblance-beside")
+        self._slow = asyncio.Semaphore(num_threads // 2)
+        self._num_slow = 0
 
     @property
     def is_ready(self) -> bool:
@@ -76,8 +81,9 @@ class Service:
 
     @property
     def is_failing(self) -> bool:
-        """Whether batch after batch fails, as on a device that was lost, which only another process may find again."""
-        return self._num_failed_batches >= _MOST_FAILED_BATCHES
+        """Whether batch after batch fails, as on a device that was lost, or the writer is gone: a new process helps."""
+        has_lost_writer = self.is_open and self._commits is not None and not self._commits.is_accepting
+        return self._num_failed_batches >= _MOST_FAILED_BATCHES or has_lost_writer
 
     @property
     def is_full(self) -> bool:
@@ -115,17 +121,31 @@ class Service:
             await self._forwarding.close()
         await asyncio.to_thread(self._close)
 
-    async def beside(self, work: Callable[[], T]) -> T:
+    async def beside(self, work: Callable[[], T], *, is_slow: bool = False) -> T:
         """Run `work` beside the event loop, at most as many pieces as images may be pending. Raises Overloaded.
 
-        Where whoever waits is cancelled, work that has not begun never does, and what it holds is let go of.
+        What `is_slow`, as a search by a condition, takes half of the threads at most. Where whoever waits is cancelled,
+        work that has not begun never does, and what it holds is let go of.
         """
+        piece = [work]
+        del work  # or the traceback of a cancellation would keep it
+        if not is_slow:
+            return await self._in_thread(piece)
+        if self._num_slow >= self.settings.max_pending_images:
+            raise Overloaded(f"{self._num_slow} slow searches are pending, which is all that may be; ask again")
+        self._num_slow += 1
+        try:
+            async with self._slow:
+                return await self._in_thread(piece)
+        finally:
+            piece.clear()
+            self._num_slow -= 1
+
+    async def _in_thread(self, piece: list[Callable[[], T]]) -> T:
         if self._num_beside >= self.settings.max_pending_images:
             raise Overloaded(
                 f"{self._num_beside} searches are pending, {self.settings.max_pending_images} may be; ask again"
             )
-        piece = [work]
-        del work  # or the traceback of a cancellation would keep it
         future = self._pool.submit(lambda: piece.pop()())
         with self._counting:
             self._num_beside += 1
@@ -145,13 +165,18 @@ class Service:
     def _open(self) -> None:
         settings = self.settings
         vectors = None if settings.gallery is None else VectorGallery.open(settings.gallery)
-        self.encoder = self._load(vectors)
+        with ThreadPoolExecutor(1, "semblance-load") as pool:
+            pool.submit(give_way, settings.niceness)
+            # whose own threads are started by this one, and are as nice
+            self.encoder = pool.submit(self._load, vectors).result()
         self.fingerprint = self.encoder.card.fingerprint  # hashed anew at each look at the card
         if settings.gallery is not None:
             if self._is_writer:
                 self._commits = GroupCommits(settings.gallery, on_commit=self._committed).start()
-            self.gallery = LiveGallery(settings.gallery, self.encoder)
-            self.gallery.now.vectors.where_limit_sec = settings.where_limit_s
+            live = LiveGallery(settings.gallery, self.encoder)
+            live.now.vectors.where_limit_sec = settings.where_limit_s
+            _ = 0 in live.now.vectors  # reads every shard once, which is not to happen to a first request
+            self.gallery = live
             if self._commits is not None:
                 self.gallery.writer = LocalWriter(self._commits)
             self.gallery.start()
@@ -164,6 +189,7 @@ class Service:
             max_pending_images=settings.max_pending_images,
             drain_s=settings.drain_s,
             limits=self.limits,
+            niceness=settings.niceness,
             on_image=self.metrics.image,
             on_batch=self._ran,
         ).start()
@@ -174,8 +200,7 @@ class Service:
         if self._changes_path is None or self.gallery is None:
             return
         if self._commits is not None:
-            self._changes_server = await ChangesServer(self._changes_path).__aenter__()
-            self._changes_server.connect(self._commits)
+            self._changes_server = await ChangesServer(self._changes_path, self._commits).__aenter__()
         elif not self.settings.read_only:
             self._forwarding = ForwardingWriter(self._changes_path)
             self.gallery.writer = SeenWriter(self._forwarding, self.gallery)

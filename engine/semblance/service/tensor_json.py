@@ -7,7 +7,6 @@ https://github.com/SeldonIO/MLServer/blob/master/docs/user-guide/content-type.md
 
 from __future__ import annotations
 
-import binascii
 import math
 from collections.abc import Sequence
 from itertools import chain
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.service.base64_text import from_base64
 from semblance.service.tensor_checks import KINDS, TensorError, kind, shown
 
 
@@ -61,7 +61,7 @@ def strings(elements: list[Any], content_type: object, where: str) -> list[bytes
     decoded = []
     for number, each in enumerate(elements):
         try:
-            decoded.append(binascii.a2b_base64(each, strict_mode=True))
+            decoded.append(from_base64(each))
         except ValueError as error:
             raise TensorError(f"{where}: element {number} is no base64: {error}") from None
     return decoded

@@ -58,7 +58,7 @@ class Thumbnails:
         self._limits = limits
         self._given = tuple(_real(root) for root in roots)
         self._listed: dict[str, dict[str, Path | NDArray[np.uint8]]] = {}  # by source: contents by uri
-        self._listing = threading.Lock()
+        self._listing: dict[str, threading.Lock] = {}  # by source: a large one is not to hold up the others
         self._cache: OrderedDict[tuple[int, str, int], Thumbnail] = OrderedDict()
         self._cached_bytes = 0
         self._caching = threading.Lock()
@@ -118,22 +118,24 @@ class Thumbnails:
         return self._read(found, place.parent) if isinstance(found, Path) else found
 
     def _of(self, part: Part) -> dict[str, Path | NDArray[np.uint8]]:
-        """What a source that is no folder has, by uri; listed once."""
-        with self._listing:
-            if part.source not in self._listed:
-                self._listed[part.source] = self._list(part)
-            return self._listed[part.source]
+        """What a source that is no folder has, by uri; listed once, or again while it cannot be."""
+        with self._listing.setdefault(part.source, threading.Lock()):
+            if (found := self._listed.get(part.source)) is None:
+                try:
+                    found = self._listed[part.source] = self._list(part)
+                except SemblanceError:  # it has gone, or is another
+                    return {}
+            return found
 
     def _list(self, part: Part) -> dict[str, Path | NDArray[np.uint8]]:
         place, found = Path(part.source), dict[str, Path | NDArray[np.uint8]]()
         if place.is_absolute() and not self._is_allowed(_real(place), place.parent):
             return found
         columns = {"image_column": part.image_column, "label_column": part.label_column}
-        with suppress(SemblanceError):  # it has gone, or is another
-            for item in open_pictures(part.source, **columns):
-                if isinstance(item.content, bytes) or len(found) >= _MOST_LISTED:  # each would have to be kept
-                    break
-                found[item.uri] = item.content
+        for item in open_pictures(part.source, **columns):
+            if isinstance(item.content, bytes) or len(found) >= _MOST_LISTED:  # each would have to be kept
+                break
+            found[item.uri] = item.content
         return found
 
     def _read(self, path: Path, own_root: Path) -> bytes | None:
@@ -158,6 +160,11 @@ class Thumbnails:
     def _is_allowed(self, path: Path, own_root: Path) -> bool:
         roots = self._given or (_real(own_root),)
         return any(path.is_relative_to(root) for root in roots)
+
+
+def address_of(thumbnails: Thumbnails | None, key: int) -> str | None:
+    """Where the picture of a key is to be seen, if it may be."""
+    return f"/v1/images/{key}" if thumbnails is not None and thumbnails.has(key) else None
 
 
 def _part_of(gallery: VectorGallery, key: int) -> Part | None:

@@ -25,10 +25,12 @@ from typing import Any
 
 from semblance.errors import ServiceError
 from semblance.service import sockets as listening
-from semblance.service.child import SIGNALS, Child
+from semblance.service.child import Child
+from semblance.service.metrics import FOLDER, forget
+from semblance.service.server import SIGNALS
 from semblance.service.worker import DRAIN, OTHERS_ENDED
 
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus_client reads it when it is imported
+_METRICS = "metrics"  # a folder
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0  # before a dead worker is replaced
 _TOO_LONG_S = 6.0  # over all limits; a worker ends itself a second earlier
 _log = logging.getLogger(__name__)
@@ -145,7 +147,7 @@ class _Supervisor:
     def _bury(self, child: Child) -> None:
         """A process ended: unless that was to be, another takes its number."""
         pid, how = child.bury()
-        _forget_metrics(pid, self._folder)
+        forget(pid, self._folder / _METRICS)
         if self._drains_since is not None:
             return
         lived_s = time.monotonic() - child.started_at
@@ -202,16 +204,16 @@ class _Supervisor:
 def _folder() -> Iterator[Path]:
     """A private folder for what the processes share, with a place for their figures."""
     folder = Path(tempfile.mkdtemp(prefix="semblance-"))  # for this user only
-    before = os.environ.get(_METRICS)
-    (folder / "metrics").mkdir()
-    os.environ[_METRICS] = str(folder / "metrics")
+    before = os.environ.get(FOLDER)
+    (folder / _METRICS).mkdir()
+    os.environ[FOLDER] = str(folder / _METRICS)  # the processes read it when they import prometheus_client
     try:
         yield folder
     finally:
         if before is None:
-            del os.environ[_METRICS]
+            del os.environ[FOLDER]
         else:
-            os.environ[_METRICS] = before
+            os.environ[FOLDER] = before
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -232,11 +234,3 @@ def _wakened() -> Iterator[socket.socket]:
             signal.signal(number, handler)
         ours.close()
         theirs.close()
-
-
-def _forget_metrics(pid: int, folder: Path) -> None:
-    try:
-        from prometheus_client import multiprocess
-    except ImportError:
-        return
-    multiprocess.mark_process_dead(pid, str(folder / "metrics"))  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from semblance.errors import Overloaded
+from semblance.service import bodies
 from semblance.service.bodies import Body, ClientGone, read_body, read_bytes
 from semblance.service.budget import ByteBudget
 from semblance.service.problems import Problem
+from semblance.service.settings import Settings
 
 GONE = {"type": "http.disconnect"}
 BOUNDARY = "b0undary"
@@ -97,7 +100,7 @@ FORM = f"multipart/form-data; boundary={BOUNDARY}"
 )  # fmt: skip
 def test_a_picture_as_it_is(kind: str | None) -> None:
     body = read(b"picture", kind)
-    assert (body.pictures, body.members, body.num_bytes) == ([b"picture"], {}, 7)
+    assert (body.pictures, body.members) == ([b"picture"], {})
 
 
 def test_it_may_come_in_pieces() -> None:
@@ -137,12 +140,12 @@ def test_too_large_is_refused_by_what_is_declared_and_nothing_is_read() -> None:
 def test_too_large_is_refused_by_what_comes() -> None:
     assert refused([b"12345", b"678901"], most=10).status == 413
     assert refused([b"12345", b"678901", b"x"], most=10, content_length="3").status == 413
-    assert read([b"12345", b"67890"], most=10).num_bytes == 10
+    assert read([b"12345", b"67890"], most=10).pictures == [b"1234567890"]
 
 
 @pytest.mark.parametrize("length", ["-5", "x", "", "1.5", "+3"])
 def test_a_length_that_is_none_is_not_believed(length: str) -> None:
-    assert read(b"abc", content_length=length).num_bytes == 3
+    assert read(b"abc", content_length=length).pictures == [b"abc"]
 
 
 def test_the_budget_is_taken_before_the_body_is_read() -> None:
@@ -285,6 +288,21 @@ def test_too_many_pictures_are_refused_before_any_is_decoded() -> None:
     assert refused_json({"images": ["!", "!"], "image": "!"}, pictures=2).status == 413
 
 
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"1,", b'{"a":{}},'], ids=str)
+def test_json_of_many_values_is_refused_before_it_is_laid_out(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = Settings(model="siamese").max_body_bytes
+    content = b'{"a":[' + unit * ((most - 10) // len(unit)) + b"0]}"
+    monkeypatch.setattr(bodies.orjson, "loads", lambda text: pytest.fail("it was laid out"))
+    problem = refused_json(content, most=most)
+    assert (problem.status, problem.name) == (413, "json-too-complex")
+
+
+def test_long_vectors_and_pictures_with_commas_beside_them_are_read() -> None:
+    vector = [0.125] * 90_000
+    assert read_json({"vector": vector}, most=1 << 20).members == {"vector": vector}
+    assert read_json({"images": [b64(bytes(600))] * 256}, most=1 << 20, pictures=256).pictures == [bytes(600)] * 256
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # A form
 
@@ -344,6 +362,33 @@ def test_a_form_without_a_boundary(kind: str) -> None:
 
 def test_no_more_fields_than_are_needed() -> None:
     assert refused(as_form(*[(text("a"), b"x" * 600_000)] * 2), FORM, most=1 << 22).status == 400
+
+
+def test_names_of_fields_count_among_their_bytes() -> None:
+    content = as_form(*[(text("n" * 4000), b"x" * 20_000)] * 50)
+    assert refused(content, FORM, most=1 << 22).status == 400
+
+
+def test_no_more_parts_than_are_needed() -> None:
+    assert read(as_form(*[(text("a"), b"")] * 64), FORM, pictures=0).members == {"a": ""}
+    problem = refused(as_form(*[(text("a"), b"")] * 67), FORM, pictures=2)
+    assert (problem.status, problem.name) == (413, "too-many-parts")
+
+
+def test_a_form_of_many_parts_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = list[object]()
+    monkeypatch.setattr(bodies._Parts, "_end", lambda parts: ended.append(parts))
+    refused(as_form(*[(text("a"), b"")] * 50_000), FORM, most=1 << 23, pictures=2)
+    assert len(ended) == 66
+
+
+def test_a_form_of_some_length_is_taken_apart_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = list[bool]()
+    here = threading.current_thread()
+    monkeypatch.setattr(bodies._Parts, "_finish", lambda parts: threads.append(threading.current_thread() is here))
+    for num_bytes in (1000, 70_000):
+        refused(as_form((file("a"), bytes(num_bytes))), FORM, most=1 << 20)
+    assert threads == [True, False]
 
 
 def test_no_more_files_than_may_be() -> None:

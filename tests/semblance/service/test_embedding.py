@@ -6,7 +6,6 @@ import base64
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from semblance.errors import BackendError
 from semblance.inference.encoder import Encoder
-from semblance.service.embedding import Deadline
 from tests.semblance.service.drawn import Held, Served, ask_and_leave, encoded, picture, wait_for
 
 Serve = Callable[..., Served]
@@ -187,14 +185,6 @@ def test_the_service_itself_has_a_deadline(serve: Serve, hold: Hold, drawn_galle
     hold(one.service.encoder, "run")
     for given in ({}, {"timeout_ms": 1e9}):
         assert one.client.post("/v1/embed", params=given, content=picture(1)).status_code == 504
-
-
-def test_deadlines() -> None:
-    service: Any = SimpleNamespace(settings=SimpleNamespace(deadline_ms=1000.0))
-    assert 0.9 < Deadline(service, None).left_s <= 1
-    assert 0.9 < Deadline(service, 1e12).left_s <= 1
-    assert Deadline(service, 1e-6).left_s < 0.01
-    assert Deadline(service, 5.0).taken_ms >= 0
 
 
 def test_more_than_may_be_pending(serve: Serve, hold: Hold, drawn_gallery: Path) -> None:

@@ -70,8 +70,7 @@ def _run(
     tmp_path: Path, changes: _Changes, work: Callable[[ForwardingWriter], Awaitable[None]], **options: Any
 ) -> None:
     async def main() -> None:
-        async with ChangesServer(tmp_path / "writes", **options) as server:
-            server.connect(changes)
+        async with ChangesServer(tmp_path / "writes", changes, **options):
             writer = ForwardingWriter(tmp_path / "writes", patience_s=1)
             try:
                 await work(writer)
@@ -170,17 +169,6 @@ def test_whoever_leaves_does_not_disturb_the_others(tmp_path: Path) -> None:
     _run(tmp_path, changes, work)
 
 
-def test_before_there_is_anything_to_write_to(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with ChangesServer(tmp_path / "writes"):
-            writer = ForwardingWriter(tmp_path / "writes")
-            with pytest.raises(Closed, match="nothing was stored"):
-                await writer.remove(1)
-            await writer.close()
-
-    asyncio.run(main())
-
-
 def test_where_nobody_listens(tmp_path: Path) -> None:
     async def main() -> None:
         writer = ForwardingWriter(tmp_path / "writes", patience_s=0.2)
@@ -191,6 +179,19 @@ def test_where_nobody_listens(tmp_path: Path) -> None:
             await writer.remove(1)
 
     asyncio.run(main())
+
+
+def test_each_has_its_patience_from_when_it_asks(tmp_path: Path) -> None:
+    async def main() -> None:
+        writer = ForwardingWriter(tmp_path / "writes", patience_s=0.4)
+        start = time.monotonic()
+        found = await asyncio.gather(*(writer.remove(key) for key in range(4)), return_exceptions=True)
+        assert time.monotonic() - start < 1.0
+        assert [type(each) for each in found] == [ServiceError] * 4
+        assert all("cannot be reached (" in str(each) and "()" not in str(each) for each in found)
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 8))
 
 
 def test_a_picture_too_large_is_not_sent(tmp_path: Path) -> None:
@@ -275,8 +276,7 @@ class _Writes:
 
 def _write(path: Path) -> None:
     async def main() -> None:
-        async with ChangesServer(path) as server:
-            server.connect(_Writes())
+        async with ChangesServer(path, _Writes()):
             await asyncio.sleep(30)
 
     asyncio.run(main())

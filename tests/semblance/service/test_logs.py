@@ -104,6 +104,24 @@ def test_text() -> None:
     assert stream.getvalue()[24:] == " WARNING semblance.x: hot request_id=ab\n"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("/v1/info", "/v1/info"),
+        ("/x status=200", '"/x status=200"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', r'"say \"x\""'),
+        ("tab\there", r'"tab\there"'),
+        ("a\u2003b", '"a\u2003b"'),
+        (1.5, "1.5"),
+    ],
+)
+def test_a_value_in_text_is_one_value(value: object, shown: str) -> None:
+    configure("text", "info", stream := io.StringIO())
+    logging.getLogger("semblance").info("x", extra={"path": value, "status": 404})
+    assert stream.getvalue().endswith(f": x path={shown} status=404\n")
+
+
 def test_uvicorn_and_warnings_go_the_same_way() -> None:
     logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())
     configure("json", "info", stream := io.StringIO())

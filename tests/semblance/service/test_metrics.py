@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from semblance.inference.counts import BatchReport, ImageReport
-from semblance.service.metrics import Metrics
+from semblance.service.metrics import FOLDER, Metrics, forget
 from tests.semblance.service.drawn import figures_of
 
 
 def figures(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
     return figures_of(metrics.text().decode(), name)
+
+
+def a_service(pending_images: int = 0, taken: int = 0, num_images: int = 12) -> Any:
+    return SimpleNamespace(
+        batcher=SimpleNamespace(pending_images=pending_images), budget=SimpleNamespace(taken=taken),
+        gallery=SimpleNamespace(now=range(num_images), on_refresh=None),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Metrics]:
+    """`worker(pid)` -> the figures of a process of that number, which shares its folder with the others."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+
+    def made(pid: int) -> Metrics:
+        monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue(lambda: pid))
+        return Metrics()
+
+    return made
 
 
 def test_images_by_how_they_ended() -> None:
@@ -55,17 +78,16 @@ def test_requests_commits_searches_and_connections() -> None:
 
 
 def test_gauges_are_read_when_they_are_asked_for() -> None:
-    metrics = Metrics()
-    service: Any = SimpleNamespace(
-        batcher=SimpleNamespace(pending_images=3), budget=SimpleNamespace(taken=99),
-        gallery=SimpleNamespace(now=range(12)),
-    )  # fmt: skip
+    metrics, service = Metrics(), a_service(3, 99)
     metrics.watch(service)
     assert figures(metrics, "semblance_pending_images") == {(): 3.0}
     service.batcher.pending_images = 0
     assert figures(metrics, "semblance_pending_images") == {(): 0.0}
     assert figures(metrics, "semblance_pending_bytes") == {(): 99.0}
     assert figures(metrics, "semblance_gallery_images") == {(): 12.0}
+    service.gallery.now = range(7)
+    service.gallery.on_refresh(service.gallery.now)
+    assert figures(metrics, "semblance_gallery_images") == {(): 7.0}
     service.gallery = None
     metrics.text()
 
@@ -93,3 +115,62 @@ def test_two_services_in_a_process_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
     one.searched(0.001)
     assert figures(other, "semblance_search_seconds_count") == {(): 0.0}
+
+
+def test_of_several_processes_nothing_is_pending_at_rest(worker: Callable[[int], Metrics]) -> None:
+    one, other = worker(1), worker(2)
+    service = a_service(1, 500)
+    one.watch(service)
+    other.watch(a_service())
+    one.image(ImageReport("embedded", 0.01, 0.002, 0.003))  # while the request still holds its body
+    assert figures(other, "semblance_pending_bytes") == {(): 500.0}
+    service.batcher.pending_images = service.budget.taken = 0
+    one.answered("/v1/embed", "POST", 200, 0.01)
+    for asked in (other, one):
+        assert figures(asked, "semblance_pending_bytes") == {(): 0.0}
+        assert figures(asked, "semblance_pending_images") == {(): 0.0}
+
+
+def test_of_several_processes_the_gallery_is_as_last_seen(worker: Callable[[int], Metrics], tmp_path: Path) -> None:
+    metrics, services = [worker(1), worker(2), worker(3)], [a_service() for _ in range(3)]
+    for each, service in zip(metrics, services, strict=True):
+        each.watch(service)
+    for service in services[:2]:  # the third is busy
+        service.gallery.now = range(11)
+        service.gallery.on_refresh(service.gallery.now)
+    metrics[2].answered("/v1/embed", "POST", 200, 0.01)
+    assert [figures(each, "semblance_gallery_images")[()] for each in metrics] == [11.0] * 3
+    services[2].gallery.now = range(11)
+    services[2].gallery.on_refresh(services[2].gallery.now)
+    assert figures(metrics[0], "semblance_gallery_images") == {(): 11.0}
+    forget(2, tmp_path)
+    assert figures(metrics[0], "semblance_gallery_images") == {(): 11.0}
+
+
+def test_a_gauge_is_never_set_to_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread reads, another reads and sets what is true by then, and the first sets what it read."""
+    metrics, service = Metrics(), a_service()
+    reading, is_changed = threading.Event(), threading.Event()
+
+    class Batcher:
+        num_looks = 0
+
+        @property
+        def pending_images(self) -> int:
+            self.num_looks += 1
+            if self.num_looks == 1:
+                reading.set()
+                is_changed.wait(0.3)
+                return 1
+            return 0
+
+    metrics.watch(a_service())
+    service.batcher = Batcher()
+    monkeypatch.setattr(metrics, "_service", service)
+    first = threading.Thread(target=metrics.update_gauges)
+    first.start()
+    reading.wait(1)
+    metrics.update_gauges()
+    is_changed.set()
+    first.join()
+    assert metrics.registry.get_sample_value("semblance_pending_images") == 0

@@ -255,9 +255,11 @@ def test_an_answer_says_how_it_is_compressed(http: httpx.Client) -> None:
     pictures = _pictures(20)
     asking = _asking(shape=list(pictures.shape), data=pictures.ravel().tolist())
     plain = http.post(_INFER, json=asking, headers={"Accept-Encoding": "identity"})
+    assert plain.headers["vary"] == "Accept-Encoding"
     for encoding in ("gzip", "deflate"):
         packed = http.post(_INFER, json=asking, headers={"Accept-Encoding": encoding})
         assert packed.headers["content-encoding"] == encoding
+        assert packed.headers["vary"] == "Accept-Encoding"
         assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
         assert packed.json()["outputs"] == plain.json()["outputs"]
 

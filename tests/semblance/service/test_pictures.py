@@ -1,4 +1,4 @@
-"""/v1/images/{key}: shown, put, removed, matched; and that what is acknowledged is on the disk."""
+"""/v1/images/{key}: shown, put, removed; and that what is acknowledged is on the disk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ import pytest
 
 from semblance.gallery.gallery import VectorGallery
 from semblance.inference.encoder import Encoder
-from semblance.service import pictures
-from tests.semblance.service.drawn import Held, Served, ask_and_leave, detailed, encoded, picture, wait_for
+from tests.semblance.service.drawn import Held, Served, detailed, encoded, picture, wait_for
 
 Serve = Callable[..., Served]
 Hold = Callable[..., Held]
@@ -72,7 +71,7 @@ def test_a_browser_is_shown_the_picture(client: httpx.Client, accept: str) -> No
 def test_what_the_client_has_is_not_sent_again(client: httpx.Client) -> None:
     first = client.get("/v1/images/7")
     tag = first.headers["etag"]
-    assert first.headers["cache-control"] == "private, max-age=86400, must-revalidate"
+    assert first.headers["cache-control"] == "private, no-cache"
     for told in (tag, f"W/{tag}", f'"other", {tag}', "*"):
         again = client.get("/v1/images/7", headers={"If-None-Match": told})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
@@ -357,45 +356,54 @@ def test_a_gallery_with_keypoints_keeps_those_of_what_is_put(serve: Serve, own_s
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Matched
+# What the service does meanwhile
 
 
-def test_matches_are_drawn(shared_sift: Served) -> None:
-    client = shared_sift.client
-    answer = client.post("/v1/images/3/matches", content=detailed(3))
-    assert answer.headers["content-type"] == "image/png"
-    assert int(answer.headers["x-semblance-matches"]) >= int(answer.headers["x-semblance-inliers"]) > 20
-    height, width = decoded(answer).shape[:2]
-    assert height >= 120
-    assert width >= 320
-    other = client.post("/v1/images/3/matches", json={"key": 3})
-    assert other.headers["x-semblance-matches"] == answer.headers["x-semblance-matches"]
-    assert client.post("/v1/images/3/matches", json={"key": 4}).status_code == 200
+def test_the_gallery_is_read_beside_the_event_loop(
+    serve: Serve, drawn_gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = serve(drawn_gallery, read_only=True)
+    threads = list[str]()
+    for name in ("__contains__", "facts"):
+        monkeypatch.setattr(VectorGallery, name, named(threads, getattr(VectorGallery, name)))
+    assert one.client.get("/v1/images/7").status_code == 200
+    assert one.client.get("/v1/images/7", headers=JSON).status_code == 200
+    assert problem(one.client.get("/v1/images/99")) == (404, "no-such-picture")
+    assert one.client.post("/v1/images/7/matches", json={"key": 6}).status_code == 200
+    assert problem(one.client.post("/v1/images/7/matches", json={"key": 99})) == (404, "no-such-picture")
+    assert problem(one.client.post("/v1/images/99/matches", content=picture(1))) == (404, "no-such-picture")
+    assert len(threads) >= 8
+    assert all(each.startswith("semblance-beside") for each in threads), threads
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        ({"json": {}}, 400), ({"json": {"key": 3, "image": b64(picture(1))}}, 400), ({"json": {"key": 99}}, 404),
-        ({"json": {"key": "x"}}, 404), ({"json": {"key": True}}, 404), ({"json": {"key": 2**63}}, 404),
-        ({"json": {"key": 3, "kye": 4}}, 400), ({"json": {"vector": [1]}}, 400), ({"content": BAD}, 422),
-        ({"content": picture(1), "params": {"timeout_ms": 1e-6}}, 504),
-        ({"content": picture(1), "params": {"timeout_ms": "x"}}, 400),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_matched(shared_sift: Served, sent: Any, status: int) -> None:
-    assert problem(shared_sift.client.post("/v1/images/3/matches", **sent))[0] == status
-    wait_for(shared_sift.is_idle)
+def named(threads: list[str], method: Any) -> Any:
+    """`method`, which notes the thread that calls it."""
+
+    def noting(*given: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return method(*given)
+
+    return noting
 
 
-def test_matches_need_a_key_that_is_there(client: httpx.Client) -> None:
-    assert problem(client.post("/v1/images/99/matches", content=picture(1))) == (404, "no-such-picture")
-
-
-def test_a_client_that_leaves_while_matching(serve: Serve, hold: Hold, drawn_sift_gallery: Path) -> None:
-    one = serve(drawn_sift_gallery, read_only=True)
-    held = hold(pictures, "_drawn")
-    ask_and_leave(one, held, "/v1/images/3/matches", content=detailed(3))
-    wait_for(one.is_idle)
+def test_a_removal_needs_no_room(serve: Serve, hold: Hold, own_gallery: Path) -> None:
+    one = serve(own_gallery, max_pending_images=1, max_images=1)
+    held = hold(one.service.encoder, "run")
+    waiting = threading.Thread(target=lambda: one.client.post("/v1/embed", content=picture(1)))
+    waiting.start()
+    held.wait()
+    assert problem(one.client.put("/v1/images/500", content=picture(2))) == (429, "overloaded")
+    assert one.client.delete("/v1/images/7").status_code == 204
     held.let_go()
-    wait_for(lambda: ("POST", "/v1/images/{key}/matches", "499") in one.figures("semblance_requests_total"))
+    waiting.join()
+
+
+def test_a_writer_that_ended_is_not_the_end_of_the_service(serve: Serve, own_gallery: Path) -> None:
+    one = serve(own_gallery)
+    assert one.service._commits is not None
+    one.service._commits.stop()
+    for answer in (one.client.put("/v1/images/500", content=picture(1)), one.client.delete("/v1/images/7")):
+        assert problem(answer) == (503, "not-writing")
+        assert str(own_gallery) not in answer.text
+    one.service.is_draining = True
+    assert problem(one.client.delete("/v1/images/7")) == (503, "draining")

@@ -20,7 +20,7 @@ from semblance.errors import (
     SemblanceError,
     SpaceMismatch,
 )
-from semblance.service.problems import Problem, of_error, of_status, overloaded, unavailable
+from semblance.service.problems import Problem, of_error, of_picture, of_status, overloaded, unavailable
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,9 @@ def test_a_plain_status() -> None:
 
 def test_what_a_client_sent_is_not_sent_back_whole() -> None:
     assert len(Problem(400, "x", "y" * 1_000_000).detail) < 2000
+
+
+def test_one_picture_of_several_is_named() -> None:
+    problem = of_picture(ImageError("no picture"), 3)
+    assert (problem.status, problem.name, problem.detail) == (422, "unusable-picture", "picture 3: no picture")
+    assert problem.document()["index"] == 3

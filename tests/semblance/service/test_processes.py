@@ -336,6 +336,23 @@ def test_figures_of_all_workers_add_up(gallery: Path) -> None:
             assert re.search(r'semblance_requests_total\{[^}]*route="/v1/embed"[^}]*\} 9\.0', text), text
 
 
+def test_what_is_pending_and_how_many_pictures_there_are_is_known_to_all_workers(gallery: Path) -> None:
+    with serving(gallery, "--workers", 2, "--threads", 1) as serve, _one_each(serve) as clients:
+        names = ("gallery_images", "pending_images", "pending_bytes")
+
+        def told(client: HTTPConnection) -> list[float]:
+            lines = ask(client, "GET", "/metrics").content.decode().splitlines()
+            by_name = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            return [float(by_name[f"semblance_{name}"]) for name in names]
+
+        for key, client in enumerate(clients.values()):
+            for _ in range(5):
+                assert ask(client, "POST", "/v1/embed", picture(1), _PNG).status == 200
+            assert ask(client, "DELETE", f"/v1/images/{key}").status == 204
+            for asked in clients.values():
+                wait_for(lambda asked=asked, num=NUM_PICTURES - key - 1: told(asked) == [num, 0, 0], _PATIENCE_S)
+
+
 def test_a_second_one_that_would_write(gallery: Path) -> None:
     with serving(gallery, "--threads", 1) as serve:
         own = [gallery, "--model", gallery.parent / "tiny.onnx", "--port", 0]

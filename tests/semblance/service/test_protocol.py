@@ -7,11 +7,13 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from semblance.service.gate import Limits
-from tests.semblance.service.trivial import Serving, document, read_all, read_answer, serving
+from tests.semblance.service.trivial import Serving, app, document, read_all, read_answer, serving, wait_until
 
 _GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 _POST = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
@@ -310,3 +312,38 @@ def test_who_was_refused_is_not_told_to_go_on(server: Serving, caplog: pytest.Lo
         client.sendall(_GET)
         assert read_answer(client)[1] == b"ok"
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_client_that_takes_a_byte_now_and_then_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semblance.service.protocol._LEAST_RATE", 64 << 20)
+    with serving(Limits(write_timeout_s=1.0)) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client.settimeout(4)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        start = time.monotonic()
+        with suppress(ConnectionError):
+            while client.recv(1 << 17) and time.monotonic() - start < 6:
+                time.sleep(0.05)
+        assert time.monotonic() - start > 1.0
+        assert server.refused == {"write-timeout": 1}
+
+
+def test_a_client_that_leaves_is_noticed_by_the_request_that_runs() -> None:
+    """Not only by the newest, which waits for that."""
+    ended = list[bytes]()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        body = (await receive())["body"]
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.append(body)
+
+    with serving(application=waits) as server:
+        with server.connect() as client:
+            client.sendall((_POST + b"Content-Length: 1\r\n\r\n1") + (_POST + b"Content-Length: 1\r\n\r\n2"))
+            time.sleep(0.1)
+        wait_until(lambda: ended == [b"1"])

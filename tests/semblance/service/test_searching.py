@@ -161,6 +161,13 @@ def test_parameters_that_are_none(client: httpx.Client, query: str) -> None:
     assert answer.json()["detail"].startswith(query.partition("=")[0])
 
 
+@pytest.mark.parametrize("where", ["nothing like this", "colour = 1", "width", "label = 'a'; SELECT 1", "x" * 4096])
+def test_a_condition_that_is_none_has_a_name_of_its_own(client: httpx.Client, where: str) -> None:
+    answer = client.post("/v1/search", json={"key": 1, "where": where})
+    assert problem(answer) == (422, "unusable-condition")
+    assert answer.json()["detail"].startswith("where ")
+
+
 def test_a_condition_that_is_no_utf8(client: httpx.Client) -> None:
     assert client.post("/v1/search?where=label%20%3D%20%27%ff%27", json={"key": 1}).json()["neighbours"] == []
 
@@ -214,8 +221,43 @@ def test_keypoints_need_a_picture(shared_sift: Served) -> None:
     assert problem(shared_sift.client.post("/v1/search?rerank=sift", content=BAD))[0] == 422
 
 
+def test_a_picture_is_decoded_within_the_services_limits(
+    serve: Serve, drawn_sift_gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = serve(drawn_sift_gallery, read_only=True, max_pixels=54_321)
+    seen = list[int]()
+    decode = searching.decode
+
+    def noted(content: Any, **how: Any) -> Any:
+        seen.append(how["limits"].max_pixels)
+        return decode(content, **how)
+
+    monkeypatch.setattr(searching, "decode", noted)
+    assert keys(one.client.post("/v1/search?rerank=sift&k=1", content=detailed(3))) == [3]
+    assert seen == [54_321]
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Time
+
+
+@pytest.mark.parametrize(
+    ("document", "is_slow"),
+    [({}, False), ({"exact": True}, False), ({"where": "width > 1"}, True), ({"rerank": "sift"}, True)],
+)
+def test_what_may_take_seconds_leaves_threads_for_the_others(
+    serve: Serve, drawn_sift_gallery: Path, monkeypatch: pytest.MonkeyPatch, document: Any, is_slow: bool
+) -> None:
+    one = serve(drawn_sift_gallery, read_only=True)
+    kinds, beside = list[bool](), one.service.beside
+
+    async def noted(work: Any, *, is_slow: bool = False) -> Any:
+        kinds.append(is_slow)
+        return await beside(work, is_slow=is_slow)
+
+    monkeypatch.setattr(one.service, "beside", noted)
+    assert keys(one.client.post("/v1/search", json={"key": 3, **document}))
+    assert kinds == [is_slow]
 
 
 def test_a_deadline_that_passes_while_searching(serve: Serve, hold: Hold, drawn_gallery: Path) -> None:
@@ -251,7 +293,7 @@ def test_a_search_that_nobody_waits_for_any_more_is_never_begun(
     num_begun = held.num_calls
     held.let_go()
     assert keys(one.client.post("/v1/search", json={"key": 1}))
-    assert num_begun <= 2  # as many as there are threads
+    assert num_begun <= one.service._pool._max_workers < 6  # as many as there are threads
     assert held.num_calls == num_begun + 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from semblance.errors import InputError
-from semblance.service.settings import Settings
+from semblance.service.settings import Kind, Settings, kind_of
 
 TOKEN = "a-token-of-many-characters"
 
@@ -101,6 +101,17 @@ def test_two_tokens_leave_open_which_one_counts(tmp_path: Path) -> None:
 def test_a_secret_is_not_in_the_representation() -> None:
     assert TOKEN not in repr(made(token=TOKEN))
     assert TOKEN not in f"{made(token=TOKEN)}"
+
+
+def test_the_kind_of_a_setting() -> None:
+    kinds = {each.name: kind_of(each) for each in fields(Settings)}
+    expected = {
+        "gallery": Kind(Path, False), "model": Kind(str, False), "threads": Kind(int, False), "page": Kind(bool, False),
+        "max_delay_ms": Kind(float, False), "devices": Kind(int, True), "root": Kind(Path, True),
+        "allow_host": Kind(str, True),
+    }  # fmt: skip
+    assert {name: kinds[name] for name in expected} == expected
+    assert {kind.scalar for kind in kinds.values()} == {bool, int, float, str, Path}
 
 
 def test_every_setting_tells_what_it_is() -> None:

@@ -81,6 +81,12 @@ def test_a_misspelt_name_in_a_file(config: Any, text: str) -> None:
         load({}, MODEL, file)
 
 
+def test_a_setting_by_two_spellings_in_one_file(config: Any) -> None:
+    file = config("max-batch = 1\nmax_batch = 2\n")
+    with pytest.raises(InputError, match=f"{file}: max-batch is set twice, also as max_batch"):
+        load({}, MODEL, file)
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [

@@ -119,6 +119,11 @@ def alone(drawn_gallery: Path) -> Service:
     return Service(settings_of(None, model=str(drawn_gallery.parent / "tiny.onnx"), max_pending_images=3, max_images=3))
 
 
+@pytest.fixture
+def roomy(drawn_gallery: Path) -> Service:
+    return Service(settings_of(None, model=str(drawn_gallery.parent / "tiny.onnx")))
+
+
 def test_what_the_work_gives(alone: Service) -> None:
     def broken() -> None:
         raise KeyError("x")
@@ -146,8 +151,52 @@ def test_no_more_pieces_than_may_be(alone: Service) -> None:
     opened(alone, meanwhile)
 
 
+def test_slow_work_leaves_threads_for_the_rest(roomy: Service) -> None:
+    async def meanwhile(service: Service) -> None:
+        go, begun = threading.Event(), threading.Semaphore(0)
+
+        def slow() -> None:
+            begun.release()
+            go.wait(10)
+
+        half = service._pool._max_workers // 2
+        busy = [asyncio.ensure_future(service.beside(slow, is_slow=True)) for _ in range(service._pool._max_workers)]
+        for _ in range(half):
+            assert await asyncio.to_thread(begun.acquire, timeout=10)
+        assert await service.beside(lambda: 7) == 7  # though more slow work waits than there are threads
+        assert not begun.acquire(blocking=False)
+        go.set()
+        await asyncio.gather(*busy)
+
+    opened(roomy, meanwhile)
+
+
+def test_slow_work_is_bounded_too(alone: Service) -> None:
+    async def meanwhile(service: Service) -> None:
+        go = threading.Event()
+        busy = [asyncio.ensure_future(service.beside(lambda: go.wait(10), is_slow=True)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await service.beside(lambda: None, is_slow=True)
+        go.set()
+        await asyncio.gather(*busy)
+        assert await service.beside(lambda: 7, is_slow=True) == 7
+
+    opened(alone, meanwhile)
+
+
+def test_a_writer_that_is_gone_needs_another_process(own_gallery: Path) -> None:
+    async def meanwhile(service: Service) -> None:
+        assert service.is_ready
+        assert service._commits is not None
+        await asyncio.to_thread(service._commits.stop, 10)
+        assert (service.is_failing, service.is_ready) == (True, False)
+
+    opened(Service(settings_of(own_gallery)), meanwhile)
+
+
 def test_work_that_nobody_waits_for_is_dropped_with_what_it_holds(
-    alone: Service, monkeypatch: pytest.MonkeyPatch
+    roomy: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Large:
         pass
@@ -187,7 +236,7 @@ def test_work_that_nobody_waits_for_is_dropped_with_what_it_holds(
         assert not ran
 
     monkeypatch.setattr("semblance.service.state.available_threads", lambda: 1)
-    service = Service(alone.settings)
+    service = Service(roomy.settings)
     opened(service, meanwhile)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from semblance.search import Gallery
 from semblance.service import thumbnails as module
 from semblance.service.live import LiveGallery
 from semblance.service.thumbnails import Thumbnail, Thumbnails
-from tests.semblance.service.drawn import detailed, picture
+from tests.semblance.service.drawn import Held, detailed, picture
 
 
 def pixels(made: Thumbnail | None) -> Any:
@@ -141,6 +142,38 @@ def test_a_list_of_files(tmp_path: Path, tiny_encoder: Encoder) -> None:
     Gallery.build(str(tmp_path / "list.csv"), tiny_encoder, tmp_path / "gallery")
     found = shown(tmp_path / "gallery", tiny_encoder)
     assert pixels(found.thumbnail(0, 256)).shape == (24, 32, 3)
+
+
+def test_a_list_that_cannot_be_read_is_read_again(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    (tmp_path / "x.png").write_bytes(picture(1))
+    told = "image,label\nx.png,one\n"
+    (tmp_path / "list.csv").write_text(told)
+    Gallery.build(str(tmp_path / "list.csv"), tiny_encoder, tmp_path / "gallery")
+    (tmp_path / "list.csv").unlink()
+    found = shown(tmp_path / "gallery", tiny_encoder)
+    assert found.thumbnail(0, 256) is None
+    (tmp_path / "list.csv").write_text(told)  # as a disk that is there again
+    assert found.thumbnail(0, 256) is not None
+
+
+def test_a_source_that_is_listed_for_long_holds_up_no_other(
+    tmp_path: Path, tiny_encoder: Encoder, hold: Callable[..., Held]
+) -> None:
+    for number, name in enumerate(("one", "two")):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(number).integers(0, 256, (2, 8, 8), np.uint8))
+    gallery = Gallery.build(str(tmp_path / "one.npy"), tiny_encoder, tmp_path / "gallery")
+    gallery.add(str(tmp_path / "two.npy"))
+    found = shown(tmp_path / "gallery", tiny_encoder)
+    list_it = found._list
+    held = hold(found, "_list")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(found.thumbnail, 0, 256)
+        held.wait()
+        found._list = list_it  # type: ignore[method-assign]  # the other one's takes no time
+        assert found.thumbnail(2, 256) is not None
+        assert not first.done()
+        held.let_go()
+        assert first.result() is not None
 
 
 def test_what_came_from_no_place(tmp_path: Path, tiny_encoder: Encoder) -> None:

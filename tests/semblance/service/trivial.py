@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 class Serving:
     """The application in a thread."""
 
-    def __init__(self, limits: Limits, **options: Any) -> None:
+    def __init__(self, limits: Limits, application: Any = app, **options: Any) -> None:
         self.refused: Counter[str] = Counter()
         self.drained: list[bool] = []
         sockets = listening.listen("127.0.0.1", 0)
@@ -75,7 +76,7 @@ class Serving:
             on_drain=lambda: self.drained.append(True),
             **options,
         )
-        self.server = Server(app, told)
+        self.server = Server(application, told)
         self.thread = threading.Thread(target=run, args=(self.server, sockets))
         self.thread.start()
 
@@ -98,6 +99,13 @@ def serving(limits: Limits | None = None, **options: Any) -> Iterator[Serving]:
         found.server.drain()
         found.thread.join(8)
         assert not found.thread.is_alive()
+
+
+def wait_until(is_so: Callable[[], object], seconds: float = 4.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def read_all(client: socket.socket) -> bytes:

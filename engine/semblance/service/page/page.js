@@ -230,7 +230,7 @@ function fail(error, signal) {
     complain("The page has an error", "Load it anew; the browser's console says more.");
   } else if (error.status === 401) {
     askToken(api.token === null ? "" : "That token is not the right one.");
-  } else if ([400, 422].includes(error.status) && /^Where\b/.test(error.message) && options.value.where) {
+  } else if (error.name === "unusable-condition" && options.value.where) {
     emptyResults("That condition cannot be used");
     options.complain(error.message);
   } else {
