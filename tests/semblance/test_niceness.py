@@ -16,12 +16,9 @@ from semblance.niceness import give_way
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is a process's")
 
 
-def niceness_of_threads(prefix: str) -> list[int]:
-    return [
-        os.getpriority(os.PRIO_PROCESS, each.native_id)
-        for each in threading.enumerate()
-        if each.name.startswith(prefix) and each.native_id is not None
-    ]
+def niceness_of_threads(batcher: Batcher, name: str) -> set[int]:
+    found = [each.native_id for each in batcher._threads if each.name == f"semblance-{name}"]
+    return {os.getpriority(os.PRIO_PROCESS, number) for number in found if number is not None}
 
 
 def test_a_thread_and_those_it_starts_give_way_and_no_other() -> None:
@@ -48,8 +45,8 @@ def test_a_batchers_threads_give_way_where_they_are_told() -> None:
     encoder = Encoder.load("siamese")
     with Batcher(encoder, niceness=7) as batcher:
         batcher.submit(np.zeros((28, 28), np.uint8)).result()
-        assert niceness_of_threads("semblance-decode") == [7] * len(niceness_of_threads("semblance-decode"))
-        assert niceness_of_threads("semblance-batch") == [7]
+        assert niceness_of_threads(batcher, "decode") == {7}
+        assert niceness_of_threads(batcher, "batch") == {7}
     with pytest.raises(InputError, match="niceness"):
         Batcher(encoder, niceness=-1)
 

@@ -14,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
     "embed", "add", "search", "duplicates", "recall", "match", "remove", "compact", "rebuild", "verify", "export",
-    "info", "models", "tune", "demo", "doctor",
+    "serve", "info", "models", "tune", "demo", "doctor",
 ]  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_every_command_has_its_help(run: Run) -> None:
         code, out, _ = run(command, "--help")
         assert code == 0
         assert f"semblance {command}" in out
-        assert "--json" in out
+        assert "--json" in out or command == "serve"  # which goes on and gives no one result
 
 
 @pytest.mark.parametrize(

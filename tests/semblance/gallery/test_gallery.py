@@ -293,7 +293,9 @@ def test_what_was_worked_out_is_carried_on(gallery: VectorGallery, monkeypatch: 
     before = gallery.matching(where)
     asked: list[int] = []
     real = filters.matching
-    monkeypatch.setattr(filters, "matching", lambda files, where: (asked.append(len(files)), real(files, where))[1])
+    monkeypatch.setattr(
+        filters, "matching", lambda files, where, **how: (asked.append(len(files)), real(files, where, **how))[1]
+    )
     with GalleryWriter.open(gallery.path) as writer:
         put(writer, [1000, 1001], "class 1")
         writer.remove(gallery.keys[before][:2])
