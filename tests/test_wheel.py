@@ -46,6 +46,8 @@ def test_it_works_at_once_and_offline_because_the_zoo_is_inside(wheel: Path) -> 
         inside = archive.read(f"semblance/zoo/{name}.onnx")
         assert inside == (_ROOT / "engine" / "semblance" / "zoo" / f"{name}.onnx").read_bytes()
     assert "semblance/py.typed" in archive.namelist()
+    page = {file.name for file in (_ROOT / "engine" / "semblance" / "service" / "page").iterdir()}
+    assert {f"semblance/service/page/{name}" for name in page} <= set(archive.namelist())
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,8 @@ def _soak(given: argparse.Namespace) -> Document:
             backend=given.backend,
             max_pending_images=given.max_pending_images,
             settled_s=given.settled_s,
+            writes_per_s=given.writes_per_s,
+            searches_per_s=given.searches_per_s,
             header_timeout_s=given.header_timeout_s,
             body_timeout_s=given.body_timeout_s,
             is_killed=given.kill,
@@ -126,6 +128,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     soak.add_argument("--capacity-s", type=float, default=20.0, help="how long the capacity is measured (default 20)")
     soak.add_argument("--max-pending-images", type=int, default=64)
     soak.add_argument("--settled-s", type=float, default=60.0, help="of a life, after which memory counts (default 60)")
+    soak.add_argument("--writes-per-s", type=float, default=4.0, help="beside; half of them embed a picture too")
+    soak.add_argument("--searches-per-s", type=float, default=4.0, help="beside; each embeds a picture too")
     soak.add_argument("--header-timeout-s", type=float, default=10.0)
     soak.add_argument("--body-timeout-s", type=float, default=30.0)
     soak.add_argument("--kill", action=argparse.BooleanOptionalAction, default=True, help="SIGKILL in the middle")
