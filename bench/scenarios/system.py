@@ -37,8 +37,8 @@ class System(Protocol):
         """End what runs; all queries are answered by then, or it failed."""
 
 
-class _Answering:
-    """Embeds and responds; stops at the first failure."""
+class _Counted:
+    """Who answers, whom it tells, and how many there were."""
 
     def __init__(self, contender: Contender, loadgen: Any, on_failure: OnFailure) -> None:
         self._contender = contender
@@ -48,6 +48,10 @@ class _Answering:
         self._counting = threading.Lock()
         self.num_issued = 0
         self.num_answered = 0
+
+
+class _Answering(_Counted):
+    """Embeds and responds; stops at the first failure."""
 
     def _answer(self, queries: list[Query]) -> None:
         if self._has_failed:
@@ -91,17 +95,8 @@ class InPlace(_Answering):
         """Nothing runs."""
 
 
-class InFlight:
+class InFlight(_Counted):
     """Hands each query on at once, to a contender that calls back when it has the answer."""
-
-    def __init__(self, contender: Contender, loadgen: Any, on_failure: OnFailure) -> None:
-        self._contender = contender
-        self._loadgen = loadgen
-        self._on_failure = on_failure
-        self._has_failed = False
-        self._counting = threading.Lock()
-        self.num_issued = 0
-        self.num_answered = 0
 
     def issue(self, queries: Iterable[Any]) -> None:
         """Take queries and hand them on."""

@@ -137,4 +137,4 @@ def _describe(app: FastAPI, *, has_token: bool) -> None:
             app.openapi_schema = schema
         return app.openapi_schema
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from semblance.errors import SemblanceError
 from semblance.gallery.commits import GroupCommits
+from semblance.gallery.gallery import VectorGallery
 from semblance.gallery.keypoints import Keypoints
 from semblance.gallery.manifest import MANIFEST_NAME
 from semblance.gallery.shards import Row
@@ -79,12 +80,12 @@ class SeenWriter:
 class LiveGallery:
     """A gallery that follows its manifest. `now` may be read in any thread."""
 
-    def __init__(self, path: Path, encoder: Encoder) -> None:
-        """Open it. Raises GalleryError, SpaceMismatch."""
+    def __init__(self, path: Path, encoder: Encoder, vectors: VectorGallery | None = None) -> None:
+        """Open it, or go on from `vectors`, which are open. Raises GalleryError, SpaceMismatch."""
         self.path = path
         self.writer: Writer | None = None  # None: it is only read here
         self._seen = self._stamp()  # before reading, as in `refresh`
-        self.now = Gallery.open(path, encoder)
+        self.now = Gallery.open(path, encoder) if vectors is None else Gallery(vectors.refreshed(), encoder)
         self._encoder = encoder
         self._refreshing = threading.Lock()
         self._stop = threading.Event()

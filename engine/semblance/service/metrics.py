@@ -159,7 +159,7 @@ class Metrics:
         if not self._is_shared:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # it has no annotations
         return generate_latest(together)
 
     def _refreshed(self, _: object) -> None:
@@ -174,4 +174,4 @@ class Metrics:
 
 def forget(pid: int, folder: Path) -> None:
     """A process of several has ended: what it held it holds no more; what it counted stays."""
-    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]  # nor has this

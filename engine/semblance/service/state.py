@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from semblance.container import available_threads
 from semblance.errors import Overloaded
@@ -170,11 +170,11 @@ class Service:
             # whose own threads are started by this one, and are as nice
             self.encoder = pool.submit(self._load, vectors).result()
         self.fingerprint = self.encoder.card.fingerprint  # hashed anew at each look at the card
-        if settings.gallery is not None:
+        if vectors is not None:
+            vectors.where_limit_sec = settings.where_limit_s
             if self._is_writer:
-                self._commits = GroupCommits(settings.gallery, on_commit=self._committed).start()
-            live = LiveGallery(settings.gallery, self.encoder)
-            live.now.vectors.where_limit_sec = settings.where_limit_s
+                self._commits = GroupCommits(vectors.path, on_commit=self._committed).start()
+            live = LiveGallery(vectors.path, self.encoder, vectors)
             _ = 0 in live.now.vectors  # reads every shard once, which is not to happen to a first request
             self.gallery = live
             if self._commits is not None:
@@ -210,14 +210,14 @@ class Service:
         gpu = None
         if settings.devices or settings.gpu_memory_bytes is not None:
             gpu = GpuOptions(devices=settings.devices or (0,), memory_limit_bytes=settings.gpu_memory_bytes)
-        options = {
+        options: dict[str, Any] = {
             "backend": settings.backend, "threads": self.encoder_threads, "streams": settings.streams,
             "max_batch": settings.max_batch, "spinning": False, "gpu": gpu,
         }  # fmt: skip
         if settings.model is not None:
-            return Encoder.load(settings.model, **options)  # type: ignore[arg-type]  # a table of several kinds
+            return Encoder.load(settings.model, **options)
         assert vectors is not None
-        return load_encoder(vectors, **options)  # type: ignore[arg-type]
+        return load_encoder(vectors, **options)
 
     def _ran(self, report: BatchReport) -> None:
         self.metrics.batch(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import cv2
 import httpx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -86,6 +88,33 @@ def settings_of(gallery: Path | None, **given: Any) -> Settings:
     if gallery is not None:
         quick |= {"gallery": gallery, "model": str(gallery.parent / "tiny.onnx")}
     return Settings(**{**quick, **given})
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Status and name of a problem document."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["type"].removeprefix("urn:semblance:problem:")
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def decoded(answer: httpx.Response) -> Any:
+    """The picture in an answer, [H, W, 3] BGR."""
+    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def kinds_of_work(service: Service, patch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each piece of work that is done beside the event loop from now on, whether it is called slow."""
+    kinds, beside = list[bool](), service.beside
+
+    async def noted(work: Any, *, is_slow: bool = False) -> Any:
+        kinds.append(is_slow)
+        return await beside(work, is_slow=is_slow)
+
+    patch.setattr(service, "beside", noted)
+    return kinds
 
 
 class Served:

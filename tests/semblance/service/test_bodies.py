@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import threading
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from semblance.service.bodies import Body, ClientGone, read_body, read_bytes
 from semblance.service.budget import ByteBudget
 from semblance.service.problems import Problem
 from semblance.service.settings import Settings
+from tests.semblance.service.drawn import b64
 
 GONE = {"type": "http.disconnect"}
 BOUNDARY = "b0undary"
@@ -213,10 +213,6 @@ def test_a_client_that_leaves_gives_everything_back(parts: list[bytes | None]) -
 
 # ----------------------------------------------------------------------------------------------------------------------
 # JSON
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def read_json(document: Any, **options: Any) -> Body:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,17 +14,13 @@ from numpy.typing import NDArray
 
 from semblance.errors import BackendError
 from semblance.inference.encoder import Encoder
-from tests.semblance.service.drawn import Held, Served, ask_and_leave, encoded, picture, wait_for
+from tests.semblance.service.drawn import Held, Served, ask_and_leave, b64, encoded, picture, wait_for
 
 Serve = Callable[..., Served]
 Hold = Callable[..., Held]
 CLOSE = 2e-6
 BAD = b"this is no picture"
 RAW = {"Accept": "application/octet-stream"}
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def as_files(*pictures: bytes) -> Any:

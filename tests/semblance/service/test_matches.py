@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
-import numpy as np
 import pytest
 
 from semblance.service import matches
-from tests.semblance.service.drawn import Held, Served, ask_and_leave, detailed, picture, wait_for
+from tests.semblance.service.drawn import (
+    Held,
+    Served,
+    ask_and_leave,
+    b64,
+    decoded,
+    detailed,
+    kinds_of_work,
+    picture,
+    problem,
+    wait_for,
+)
 
 Serve = Callable[..., Served]
 Hold = Callable[..., Held]
 BAD = b"this is no picture"
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    return answer.status_code, answer.json()["type"].removeprefix("urn:semblance:problem:")
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def decoded(answer: httpx.Response) -> Any:
-    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
 
 
 def test_matches_are_drawn(shared_sift: Served) -> None:
@@ -78,12 +73,6 @@ def test_matching_leaves_threads_for_the_others(
     serve: Serve, drawn_sift_gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = serve(drawn_sift_gallery, read_only=True)
-    kinds, beside = list[bool](), one.service.beside
-
-    async def noted(work: Any, *, is_slow: bool = False) -> Any:
-        kinds.append(is_slow)
-        return await beside(work, is_slow=is_slow)
-
-    monkeypatch.setattr(one.service, "beside", noted)
+    kinds = kinds_of_work(one.service, monkeypatch)
     assert one.client.post("/v1/images/3/matches", json={"key": 4}).status_code == 200
     assert kinds == [True]

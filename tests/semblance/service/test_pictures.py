@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import threading
@@ -18,26 +17,13 @@ import pytest
 
 from semblance.gallery.gallery import VectorGallery
 from semblance.inference.encoder import Encoder
-from tests.semblance.service.drawn import Held, Served, detailed, encoded, picture, wait_for
+from tests.semblance.service.drawn import Held, Served, b64, decoded, detailed, encoded, picture, problem, wait_for
 
 Serve = Callable[..., Served]
 Hold = Callable[..., Held]
 BAD = b"this is no picture"
 JSON = {"Accept": "application/json"}
 EDGES = (2**63 - 1, -(2**63), -1, 2**53 + 1)
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    return answer.status_code, answer.json()["type"].removeprefix("urn:semblance:problem:")
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def decoded(answer: httpx.Response) -> Any:
-    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 from collections.abc import Callable
@@ -15,7 +14,17 @@ import pytest
 
 from semblance.search import Gallery
 from semblance.service import searching
-from tests.semblance.service.drawn import NUM_PICTURES, Held, Served, detailed, picture, wait_for
+from tests.semblance.service.drawn import (
+    NUM_PICTURES,
+    Held,
+    Served,
+    b64,
+    detailed,
+    kinds_of_work,
+    picture,
+    problem,
+    wait_for,
+)
 
 Serve = Callable[..., Served]
 Hold = Callable[..., Held]
@@ -25,15 +34,6 @@ BAD = b"this is no picture"
 def keys(answer: httpx.Response) -> list[int]:
     assert answer.status_code == 200, answer.text
     return [each["key"] for each in answer.json()["neighbours"]]
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["type"].removeprefix("urn:semblance:problem:")
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -249,13 +249,7 @@ def test_what_may_take_seconds_leaves_threads_for_the_others(
     serve: Serve, drawn_sift_gallery: Path, monkeypatch: pytest.MonkeyPatch, document: Any, is_slow: bool
 ) -> None:
     one = serve(drawn_sift_gallery, read_only=True)
-    kinds, beside = list[bool](), one.service.beside
-
-    async def noted(work: Any, *, is_slow: bool = False) -> Any:
-        kinds.append(is_slow)
-        return await beside(work, is_slow=is_slow)
-
-    monkeypatch.setattr(one.service, "beside", noted)
+    kinds = kinds_of_work(one.service, monkeypatch)
     assert keys(one.client.post("/v1/search", json={"key": 3, **document}))
     assert kinds == [is_slow]
 
